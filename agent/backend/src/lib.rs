@@ -1,1 +1,17 @@
-//! placeholder
+//! What a keyward worker is.
+//!
+//! One process serves one token. The agent talks to it over a SOCK_SEQPACKET pair, one message a
+//! packet: [`message::Call`] in, [`message::Answer`] out, in any order, by id. The monitor sends
+//! [`start::Start`] as the very first packet. A worker's code for its kind of hardware is a
+//! [`Backend`]; the loop around it is the same for all kinds.
+#![forbid(unsafe_code)]
+
+pub mod backend;
+pub mod error;
+pub mod message;
+pub mod start;
+pub mod token;
+
+pub use backend::{Backend, Session};
+pub use error::{BackendError, Result};
+pub use token::{KeyReport, TokenIdentity, TokenReport, VersionId};

@@ -1,0 +1,93 @@
+//! The code of one kind of hardware.
+
+use keyward_protocol::SecretBytes;
+
+use crate::error::Result;
+use crate::message::{Derive, Generate, Sign, Unwrap};
+use crate::token::{KeyReport, TokenIdentity, TokenReport, VersionId};
+
+/// A token, reached through its hardware's own interface.
+///
+/// A worker process has one. Its threads each ask for a [`Session`] and use only that; what
+/// belongs to the token as a whole is here. A backend decides nothing about who may do what.
+pub trait Backend: Send + Sync {
+    /// What one thread works with.
+    type Session<'a>: Session
+    where
+        Self: 'a;
+
+    /// Finds the token and says how it is; a token other than the pinned one is refused.
+    ///
+    /// # Errors
+    /// [`TokenAbsent`](crate::BackendError::TokenAbsent),
+    /// [`TokenChanged`](crate::BackendError::TokenChanged).
+    fn open(&self, pinned: Option<&TokenIdentity>) -> Result<TokenReport>;
+
+    /// Logs in. Being logged in already is success.
+    ///
+    /// # Errors
+    /// [`PinIncorrect`](crate::BackendError::PinIncorrect),
+    /// [`PinBlocked`](crate::BackendError::PinBlocked).
+    fn login(&self, pin: &SecretBytes) -> Result<TokenReport>;
+
+    /// Logs out. Being logged out already is success.
+    ///
+    /// # Errors
+    /// The token could not be asked.
+    fn logout(&self) -> Result<()>;
+
+    /// Something for one thread to work with.
+    ///
+    /// # Errors
+    /// [`Busy`](crate::BackendError::Busy) where the token has no session left.
+    fn session(&self) -> Result<Self::Session<'_>>;
+}
+
+/// What one thread works with. After an error other than about the input it is dropped and made
+/// anew, and nothing that was looked up through it is used again.
+pub trait Session {
+    /// Makes a key pair, reads its attributes back, and destroys it if they are not right.
+    ///
+    /// # Errors
+    /// [`KeyUnsafe`](crate::BackendError::KeyUnsafe),
+    /// [`MechanismInvalid`](crate::BackendError::MechanismInvalid),
+    /// [`TokenFull`](crate::BackendError::TokenFull).
+    fn generate(&mut self, generate: &Generate) -> Result<KeyReport>;
+
+    /// The key as it is now, or `None` if the token has no such object.
+    ///
+    /// # Errors
+    /// The token could not be asked.
+    fn inspect(&mut self, id: VersionId) -> Result<Option<KeyReport>>;
+
+    /// Destroys all objects with the id; done also if there are none.
+    ///
+    /// # Errors
+    /// The token could not be asked.
+    fn destroy(&mut self, id: VersionId) -> Result<()>;
+
+    /// Signs, in COSE's form.
+    ///
+    /// # Errors
+    /// [`KeyNotFound`](crate::BackendError::KeyNotFound),
+    /// [`MechanismInvalid`](crate::BackendError::MechanismInvalid).
+    fn sign(&mut self, sign: &Sign) -> Result<Vec<u8>>;
+
+    /// Opens what was encrypted to the key.
+    ///
+    /// # Errors
+    /// [`UnwrapFailed`](crate::BackendError::UnwrapFailed), whatever the reason.
+    fn unwrap(&mut self, unwrap: &Unwrap) -> Result<SecretBytes>;
+
+    /// The raw shared secret with a peer: the x coordinate at full width.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::BackendError::Invalid) for a peer on another curve or on none.
+    fn derive(&mut self, derive: &Derive) -> Result<SecretBytes>;
+
+    /// Random bytes of the token's generator.
+    ///
+    /// # Errors
+    /// The token could not be asked.
+    fn random(&mut self, length: u32) -> Result<SecretBytes>;
+}

@@ -1,0 +1,84 @@
+//! Operations that change keys, tokens, or what the agent holds.
+
+use std::collections::BTreeMap;
+
+use minicbor::{Decode, Encode};
+
+use crate::algorithm::KeyType;
+use crate::key::{Format, Purpose};
+use crate::secret::SecretBytes;
+
+/// Makes a key in a token.
+#[derive(Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Create {
+    /// What the key is for; it can't be changed later.
+    #[n(0)]
+    pub purpose: Purpose,
+    /// What kind of key.
+    #[n(1)]
+    pub key_type: KeyType,
+    /// A name for it.
+    #[n(2)]
+    pub alias: Option<String>,
+    /// The token; needed only where there are several.
+    #[n(3)]
+    pub token: Option<String>,
+    /// What a sign key may sign, in ascending order; `[raw]` if absent.
+    #[n(4)]
+    pub formats: Option<Vec<Format>>,
+    /// Words of the owner's.
+    #[n(5)]
+    pub tags: Option<BTreeMap<String, String>>,
+}
+
+/// Destroys a key in all its tokens; there is no way back.
+#[derive(Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Destroy {
+    /// The key's id or one of its aliases.
+    #[n(0)]
+    pub key: String,
+    /// Must be true: without it the destruction would be scheduled, which needs the feature
+    /// `scheduled-destruction`.
+    #[n(1)]
+    pub now: bool,
+}
+
+/// Gives a token its PIN.
+#[derive(Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Unlock {
+    /// The token; needed only where there are several.
+    #[n(0)]
+    pub token: Option<String>,
+    /// The PIN as UTF-8; absent: from the source that the configuration names.
+    #[n(1)]
+    pub pin: Option<SecretBytes>,
+    /// Spend a try that keyward holds back: the token's last one, or one whose outcome is unknown.
+    #[n(2)]
+    pub spend_withheld_try: bool,
+}
+
+/// Takes the PIN away from a token.
+#[derive(Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Lock {
+    /// The token; absent: all of them.
+    #[n(0)]
+    pub token: Option<String>,
+}
+
+/// Says that the token that is there now is the right one, and enrols it anew.
+#[derive(Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct AcceptToken {
+    /// The token's name in the configuration.
+    #[n(0)]
+    pub token: String,
+}
+
+/// It was done; there is nothing more to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Done {}
