@@ -165,3 +165,52 @@ fn refused(action: &'static str) -> impl FnOnce(RulesetError) -> SandboxError {
         reason: error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noted(sockets: Sockets, effective_abi: ABI) -> Holds {
+        let mut holds = Holds::default();
+        let sandbox = Sandbox {
+            read: vec![],
+            write: vec![],
+            sockets,
+            role: Role::Worker,
+        };
+        note(
+            &sandbox,
+            LandlockStatus::Available {
+                effective_abi,
+                kernel_abi: None,
+            },
+            true,
+            &mut holds,
+        );
+        holds
+    }
+
+    #[test]
+    fn an_older_landlock_says_what_it_lacks() {
+        let debian_12 = noted(Sockets::None, ABI::V2);
+        assert_eq!(debian_12.landlock_abi, Some(2));
+        assert!(debian_12.filesystem && !debian_12.network && !debian_12.scopes);
+        assert_eq!(debian_12.missing.len(), 4);
+        let newer = noted(Sockets::None, ABI::V5);
+        assert!(newer.network && !newer.scopes);
+        assert_eq!(newer.missing.len(), 1);
+        assert!(noted(Sockets::None, ABI::V6).missing.is_empty());
+    }
+
+    #[test]
+    fn tcp_is_not_missing_where_the_network_is_given() {
+        let given = noted(Sockets::UnixAndInet, ABI::V3);
+        assert!(!given.network);
+        assert!(
+            given
+                .missing
+                .iter()
+                .all(|sentence| !sentence.contains("TCP"))
+        );
+    }
+}
