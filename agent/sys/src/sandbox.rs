@@ -135,6 +135,8 @@ pub enum SandboxError {
 /// Gives up everything that the sandbox does not list, for good.
 ///
 /// To be called while the process has one thread and before it loads anything that others wrote.
+/// What needs a program started, a mode or an owner changed by path, a device or a path outside the
+/// lists comes before; standard error and all other open descriptors stay.
 ///
 /// # Errors
 /// See [`SandboxError`]; the process may be sealed in part and must end.

@@ -11,6 +11,7 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use super::{cases, denied, folders, sandbox};
 
 pub(super) const CASES: &[cases::Case] = &[
+    ("a_hardened_process_can_be_sealed", after_hardening),
     ("what_holds_is_what_the_kernel_has", what_holds),
     (
         "without_landlock_enforcing_is_refused_and_says_what_to_do",
@@ -33,6 +34,15 @@ pub(super) const CASES: &[cases::Case] = &[
         best_effort_without_seccomp,
     ),
 ];
+
+fn after_hardening() {
+    keyward_sys::process::harden().unwrap();
+    let holds = seal(
+        &sandbox(Role::Agent, Sockets::Unix, &folders()),
+        Requirement::Enforce,
+    );
+    assert!(holds.unwrap().seccomp);
+}
 
 fn what_holds() {
     let holds = seal(

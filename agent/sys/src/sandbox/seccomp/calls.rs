@@ -1,9 +1,17 @@
 //! The system calls and arguments that a sealed process may use.
 
+#[cfg(target_arch = "x86_64")]
+use libc::{SYS_renameat as RENAMEAT, SYS_sync_file_range as SYNC_FILE_RANGE};
 use libc::{c_int, c_long};
 
 /// Answered as an old kernel would, so that callers fall back to what the filter can look into.
 pub(super) const ABSENT: &[c_long] = &[libc::SYS_clone3];
+
+/// `libc` lacks these two numbers of the table that newer architectures share.
+#[cfg(not(target_arch = "x86_64"))]
+const RENAMEAT: c_long = 38;
+#[cfg(not(target_arch = "x86_64"))]
+const SYNC_FILE_RANGE: c_long = 84;
 
 /// For every sealed process.
 #[rustfmt::skip]
@@ -11,7 +19,7 @@ pub(super) const COMMON: &[c_long] = &[
     // Files, on paths that Landlock covers
     libc::SYS_openat, libc::SYS_openat2, libc::SYS_faccessat, libc::SYS_faccessat2,
     libc::SYS_newfstatat, libc::SYS_statx, libc::SYS_statfs, libc::SYS_readlinkat,
-    libc::SYS_mkdirat, libc::SYS_unlinkat, libc::SYS_renameat, libc::SYS_renameat2,
+    libc::SYS_mkdirat, libc::SYS_unlinkat, RENAMEAT, libc::SYS_renameat2,
     libc::SYS_linkat, libc::SYS_truncate, libc::SYS_getcwd, libc::SYS_chdir, libc::SYS_fchdir,
     libc::SYS_umask, libc::SYS_getxattr, libc::SYS_lgetxattr,
     // Open descriptors
@@ -19,7 +27,7 @@ pub(super) const COMMON: &[c_long] = &[
     libc::SYS_pwrite64, libc::SYS_preadv, libc::SYS_pwritev, libc::SYS_preadv2, libc::SYS_pwritev2,
     libc::SYS_close, libc::SYS_close_range, libc::SYS_dup, libc::SYS_dup3, libc::SYS_pipe2,
     libc::SYS_fstat, libc::SYS_fstatfs, libc::SYS_lseek, libc::SYS_getdents64, libc::SYS_ftruncate,
-    libc::SYS_fallocate, libc::SYS_fsync, libc::SYS_fdatasync, libc::SYS_sync_file_range,
+    libc::SYS_fallocate, libc::SYS_fsync, libc::SYS_fdatasync, SYNC_FILE_RANGE,
     libc::SYS_fadvise64, libc::SYS_copy_file_range, libc::SYS_sendfile, libc::SYS_flock,
     libc::SYS_fchmod, libc::SYS_fchown, libc::SYS_fgetxattr,
     // Waiting
