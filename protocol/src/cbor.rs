@@ -4,7 +4,12 @@
 //! encoding. [`validate`] does, in one pass that allocates nothing, so that two readers of the
 //! same bytes can't understand different things.
 
-use minicbor::{Decode, Encode};
+use std::convert::Infallible;
+
+use minicbor::encode::{Error as EncodeError, Write};
+use minicbor::{Decode, Encode, Encoder};
+
+use crate::frame;
 
 /// How deep arrays and maps may nest.
 pub const MAX_DEPTH: usize = 16;
@@ -93,17 +98,40 @@ pub fn encode<T: Encode<()>>(value: &T) -> Vec<u8> {
 }
 
 /// Encodes a value at the end of `bytes`.
+///
+/// The value may be a secret: where `bytes` must grow, what they held is wiped.
 pub fn encode_into<T: Encode<()>>(value: &T, bytes: &mut Vec<u8>) {
-    match minicbor::encode(value, bytes) {
+    write(bytes, |e| e.encode(value)?.ok());
+}
+
+/// Writes items at the end of `bytes`.
+pub(crate) fn write(
+    bytes: &mut Vec<u8>,
+    items: impl FnOnce(&mut Encoder<Grow<'_>>) -> Result<(), EncodeError<Infallible>>,
+) {
+    match items(&mut Encoder::new(Grow(bytes))) {
         Ok(()) => {}
         Err(error) => unreachable!("writing to a Vec does not fail: {error}"),
+    }
+}
+
+/// A writer to the end of a `Vec`, which leaves no copy behind where that must grow.
+pub(crate) struct Grow<'b>(&'b mut Vec<u8>);
+
+impl Write for Grow<'_> {
+    type Error = Infallible;
+
+    fn write_all(&mut self, written: &[u8]) -> Result<(), Infallible> {
+        frame::reserve_wiped(self.0, written.len());
+        self.0.extend_from_slice(written);
+        Ok(())
     }
 }
 
 /// A writer that accepts only the bytes that it was made with.
 struct Compare<'b>(&'b [u8]);
 
-impl minicbor::encode::Write for Compare<'_> {
+impl Write for Compare<'_> {
     type Error = ();
 
     fn write_all(&mut self, written: &[u8]) -> Result<(), ()> {

@@ -82,7 +82,7 @@ impl CoseKey {
         let (n, e) = (without_zeros(n), without_zeros(e));
         let fits = (128..=MAX_MODULUS).contains(&n.len()) && (1..=MAX_EXPONENT).contains(&e.len());
         let odd = n.last()? & 1 == 1 && e.last()? & 1 == 1;
-        (fits && odd).then(|| Self::Rsa {
+        (fits && odd && e != [1]).then(|| Self::Rsa {
             n: n.to_vec(),
             e: e.to_vec(),
         })
@@ -106,10 +106,11 @@ impl CoseKey {
             Self::P256 { .. } => Some(KeyType::P256),
             Self::P384 { .. } => Some(KeyType::P384),
             Self::Ed25519 { .. } => Some(KeyType::Ed25519),
-            Self::Rsa { n, .. } => match n.len() {
-                256 => Some(KeyType::Rsa2048),
-                384 => Some(KeyType::Rsa3072),
-                512 => Some(KeyType::Rsa4096),
+            // A modulus whose first bit is 0 is a bit shorter than its bytes.
+            Self::Rsa { n, .. } => match (n.len(), n.first()) {
+                (256, Some(0x80..)) => Some(KeyType::Rsa2048),
+                (384, Some(0x80..)) => Some(KeyType::Rsa3072),
+                (512, Some(0x80..)) => Some(KeyType::Rsa4096),
                 _ => None,
             },
         }

@@ -1,11 +1,11 @@
 //! What went wrong, as it travels: a code that programs act on, words for people.
 
-use minicbor::{Decode, Encode};
+use minicbor::{Decode, Decoder, Encode, decode};
 
 use crate::key::named;
 
 /// What the caller can do about it. The numbers are the registry of SPEC.md §8.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode)]
 #[cbor(index_only)]
 #[non_exhaustive]
 pub enum ErrorCode {
@@ -125,6 +125,24 @@ named!(ErrorCode {
     Internal = "internal",
     TokenFull = "token-full",
 });
+
+impl ErrorCode {
+    /// The code of a number; [`ErrorCode::Internal`] for one that a newer agent knows.
+    #[must_use]
+    pub fn from_number(number: u32) -> Self {
+        // The numbers count from 1 without gaps.
+        let index = usize::try_from(number).ok().and_then(|n| n.checked_sub(1));
+        index
+            .and_then(|index| Self::ALL.get(index).copied())
+            .unwrap_or(Self::Internal)
+    }
+}
+
+impl<'b, C> Decode<'b, C> for ErrorCode {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
+        d.u32().map(Self::from_number)
+    }
+}
 
 /// A refusal or a fault, as the agent tells it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, thiserror::Error)]

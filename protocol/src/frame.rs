@@ -48,7 +48,9 @@ pub struct FrameReader {
 }
 
 impl FrameReader {
-    /// Space for the next read, at least `least` bytes; tell [`FrameReader::filled`] how many came.
+    /// Where the next read goes: its spare capacity is at least `least` bytes.
+    ///
+    /// Append what came and no more than the spare capacity, so that it does not grow by itself.
     pub fn space(&mut self, least: usize) -> &mut Vec<u8> {
         self.compact();
         reserve_wiped(&mut self.bytes, least.max(FIRST_CAPACITY));

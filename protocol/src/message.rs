@@ -1,10 +1,13 @@
 //! The messages inside the frames: hello, requests, replies, failures, events.
 
-use minicbor::{Decode, Decoder, Encode, Encoder};
+use std::fmt;
+
+use minicbor::{Decode, Decoder, Encode};
 
 use crate::cbor::{self, CborError};
 use crate::error::Failure;
 use crate::event::Event;
+use crate::frame;
 use crate::operation::{OperationCode, Request};
 
 /// The version of the protocol that this crate speaks.
@@ -184,13 +187,13 @@ struct Cancel {
 impl Call {
     fn encode_into(&self, bytes: &mut Vec<u8>) {
         let fields = if self.deadline_ms.is_some() { 5 } else { 4 };
-        write_head(bytes, fields, |e| {
-            e.u8(0)?.u32(KIND_CALL)?.u8(1)?.u64(self.id)?;
+        cbor::write(bytes, |e| {
+            e.map(fields)?.u8(0)?.u32(KIND_CALL)?.u8(1)?.u64(self.id)?;
             e.u8(2)?.u32(self.request.code().number())?.u8(3)?.ok()
         });
         self.request.encode_body_into(bytes);
         if let Some(deadline) = self.deadline_ms {
-            write_more(bytes, |e| e.u8(4)?.u32(deadline)?.ok());
+            cbor::write(bytes, |e| e.u8(4)?.u32(deadline)?.ok());
         }
     }
 }
@@ -255,7 +258,7 @@ impl<'b> CallHeader<'b> {
 }
 
 /// What the agent sends.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum ServerMessage<'b> {
     /// The answer to the hello.
     Welcome(Welcome),
@@ -277,6 +280,22 @@ pub enum ServerMessage<'b> {
     Event(Event),
 }
 
+impl fmt::Debug for ServerMessage<'_> {
+    /// Shows a reply's length alone: it can hold a plaintext or a shared secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Welcome(welcome) => f.debug_tuple("Welcome").field(welcome).finish(),
+            Self::Reply { id, body } => write!(f, "Reply {{ id: {id}, {} bytes }}", body.len()),
+            Self::Failure { id, failure } => f
+                .debug_struct("Failure")
+                .field("id", id)
+                .field("failure", failure)
+                .finish(),
+            Self::Event(event) => f.debug_tuple("Event").field(event).finish(),
+        }
+    }
+}
+
 impl<'b> ServerMessage<'b> {
     /// Decodes a frame.
     ///
@@ -295,13 +314,16 @@ impl<'b> ServerMessage<'b> {
         match self {
             Self::Welcome(welcome) => cbor::encode_into(welcome, bytes),
             Self::Reply { id, body } => {
-                write_head(bytes, 3, |e| {
-                    e.u8(0)?.u32(KIND_CALL)?.u8(1)?.u64(*id)?.u8(2)?.ok()
+                cbor::write(bytes, |e| {
+                    e.map(3)?.u8(0)?.u32(KIND_CALL)?;
+                    e.u8(1)?.u64(*id)?.u8(2)?.ok()
                 });
+                frame::reserve_wiped(bytes, body.len());
                 bytes.extend_from_slice(body);
             }
             Self::Failure { id, failure } => {
-                write_head(bytes, if id.is_some() { 3 } else { 2 }, |e| {
+                cbor::write(bytes, |e| {
+                    e.map(if id.is_some() { 3 } else { 2 })?;
                     e.u8(0)?.u32(KIND_END)?;
                     if let Some(id) = id {
                         e.u8(1)?.u64(*id)?;
@@ -309,8 +331,9 @@ impl<'b> ServerMessage<'b> {
                     e.u8(2)?.encode(failure)?.ok()
                 });
             }
-            Self::Event(event) => write_head(bytes, 2, |e| {
-                e.u8(0)?.u32(KIND_EVENT)?.u8(2)?.encode(event)?.ok()
+            Self::Event(event) => cbor::write(bytes, |e| {
+                e.map(2)?.u8(0)?.u32(KIND_EVENT)?;
+                e.u8(2)?.encode(event)?.ok()
             }),
         }
     }
@@ -351,21 +374,4 @@ fn kind(frame: &[u8]) -> Result<u32, CborError> {
         _ => return Err(CborError::Shape),
     };
     kind.map_err(|_| CborError::Shape)
-}
-
-type Written = Result<(), minicbor::encode::Error<std::convert::Infallible>>;
-
-fn write_head(
-    bytes: &mut Vec<u8>,
-    fields: u64,
-    f: impl FnOnce(&mut Encoder<&mut Vec<u8>>) -> Written,
-) {
-    write_more(bytes, |e| f(e.map(fields)?));
-}
-
-fn write_more(bytes: &mut Vec<u8>, f: impl FnOnce(&mut Encoder<&mut Vec<u8>>) -> Written) {
-    match f(&mut Encoder::new(bytes)) {
-        Ok(()) => {}
-        Err(error) => unreachable!("writing to a Vec does not fail: {error}"),
-    }
 }

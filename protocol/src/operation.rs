@@ -2,6 +2,7 @@
 
 mod manage;
 mod read;
+mod tags;
 mod usage;
 
 use minicbor::{Decode, Encode};

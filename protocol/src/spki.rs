@@ -84,7 +84,8 @@ impl CoseKey {
             ID_ED25519 if info.algorithm.parameters.is_none() => {
                 bits.try_into().ok().map(|x| Self::Ed25519 { x })
             }
-            RSA_ENCRYPTION => {
+            // RFC 3279 §2.3.1: the parameters are NULL.
+            RSA_ENCRYPTION if info.algorithm.parameters == Some(AnyRef::NULL) => {
                 let rsa: pkcs1::RsaPublicKey<UintRef<'_>> =
                     pkcs1::RsaPublicKey::from_der(bits).map_err(|_| SpkiError::Der)?;
                 Self::rsa(rsa.modulus.as_bytes(), rsa.public_exponent.as_bytes())

@@ -28,7 +28,7 @@ pub struct Create {
     #[n(4)]
     pub formats: Option<Vec<Format>>,
     /// Words of the owner's.
-    #[n(5)]
+    #[cbor(n(5), with = "super::tags::optional", has_nil)]
     pub tags: Option<BTreeMap<String, String>>,
 }
 

@@ -123,7 +123,7 @@ pub struct KeyDescription {
     #[n(6)]
     pub formats: Vec<Format>,
     /// The owner's words.
-    #[n(7)]
+    #[cbor(n(7), with = "super::tags")]
     pub tags: BTreeMap<String, String>,
     /// When it was made, in seconds since 1970 (UTC).
     #[n(8)]

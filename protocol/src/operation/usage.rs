@@ -1,5 +1,7 @@
 //! Operations that use a key.
 
+use std::fmt;
+
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
@@ -23,7 +25,7 @@ pub struct Sign {
 }
 
 /// What is signed: `[1, message]` or `[2, digest]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum SignInput {
     /// The message itself, hashed by agent or token.
     Message(Vec<u8>),
@@ -38,6 +40,17 @@ impl SignInput {
         match self {
             Self::Message(bytes) | Self::Digest(bytes) => bytes,
         }
+    }
+}
+
+impl fmt::Debug for SignInput {
+    /// Shows the length alone: what is signed is nobody else's business.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let form = match self {
+            Self::Message(_) => "Message",
+            Self::Digest(_) => "Digest",
+        };
+        write!(f, "{form}({} bytes)", self.bytes().len())
     }
 }
 
