@@ -8,6 +8,7 @@
 use std::{
     env, fs,
     os::unix::process::ExitStatusExt,
+    path::PathBuf,
     process::{Child, Output},
     time::Duration,
 };
@@ -422,8 +423,8 @@ fn arguments() -> CInitializeArgs {
     CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)
 }
 
-fn control(name: &str) -> std::path::PathBuf {
-    std::path::Path::new(&env::var_os("KEYWARD_FAULT_DIR").unwrap()).join(name)
+fn control(name: &str) -> PathBuf {
+    PathBuf::from(env::var_os("KEYWARD_FAULT_DIR").unwrap()).join(name)
 }
 
 /// The CKR code of a call that must fail.

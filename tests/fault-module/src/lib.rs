@@ -10,7 +10,7 @@
 //! | file | effect |
 //! | --- | --- |
 //! | `NAME.calls` | gets one byte appended at each call: a counter that survives a crash |
-//! | `NAME.probe` | once: tries what a sealed process must not do ([`probe`]), results in `NAME.probe.txt` |
+//! | `NAME.probe` | once: tries what a sealed process must not do (src/probe.rs), results in `NAME.probe.txt` |
 //! | `NAME.hang` | blocks until the file is gone |
 //! | `NAME.crash` | aborts the process, once; `NAME.crash.always`: each time |
 //! | `NAME.error` | holds a `CK_RV`, which is returned; `NAME.error.once`: once |
