@@ -1,2 +1,39 @@
-//! placeholder
-fn main() {}
+//! `keyward-worker`: started by keywardd, one process per token.
+#![forbid(unsafe_code)]
+
+use std::env;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+keyward-worker: drives one token for keywardd
+
+Usage: keyward-worker pkcs11 NAME
+       keyward-worker --help | --version
+
+keywardd starts one for each token of its configuration and gives it a socket as stdin;
+there is no use in starting it by hand. `keyward status` shows the workers that run.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args_os()
+        .skip(1)
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["--help" | "-h"] => {
+            print!("{HELP}");
+            ExitCode::SUCCESS
+        }
+        ["--version" | "-V"] => {
+            println!("keyward-worker {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+        ["pkcs11", name] => keyward_worker::process::run(name),
+        _ => {
+            eprintln!("keyward-worker: error: not what this program takes: {arguments:?}");
+            eprintln!("hint: keyward-worker --help");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! What one thread works with: a session of its own, or the anchor's where the token has no more,
+//! and the handles that it looked up.
+
+use std::collections::HashMap;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use cryptoki::error::RvError;
+use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
+use cryptoki::session::Session as RawSession;
+use keyward_backend::message::{Derive, Generate, Sign, Unwrap};
+use keyward_backend::{BackendError, KeyReport, Result, VersionId};
+use keyward_protocol::{KeyType, SecretBytes};
+
+use super::error::{Attempt, Failure, answer, code, is_doubtful, is_gone, is_stale};
+use super::{Token, public_key};
+
+/// The most handles that a thread keeps.
+const MOST_KEYS: usize = 10_000;
+
+/// What one thread works with.
+#[derive(Debug)]
+pub struct Session<'a> {
+    pub(super) token: &'a Token,
+    /// `None`: the token has no session left, and the anchor's is used.
+    own: Option<RawSession>,
+    keys: HashMap<VersionId, Key>,
+    epoch: u64,
+    removals: u64,
+}
+
+/// A private key that was looked up.
+#[derive(Clone, Debug)]
+pub(super) struct Key {
+    pub(super) handle: ObjectHandle,
+    pub(super) kind: KeyType,
+    /// The modulus, big-endian without leading zeros; empty for other keys.
+    pub(super) modulus: Vec<u8>,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn open(token: &'a Token) -> Result<Self> {
+        let epoch = token.epoch.load(Ordering::SeqCst);
+        let removals = token.removals.load(Ordering::SeqCst);
+        let found = token.found()?;
+        token.check_identity(&found)?;
+        let own = match token.module.open_ro_session(found.slot) {
+            Ok(session) => Some(session),
+            Err(error) if code(&error) == Some(RvError::SessionCount) => {
+                token.ensure_anchor(&mut token.lock_anchor())?;
+                None
+            }
+            Err(error) => return Err(answer(&error)),
+        };
+        Ok(Self {
+            token,
+            own,
+            keys: HashMap::new(),
+            epoch,
+            removals,
+        })
+    }
+
+    /// Does something with a key. Where that fails because the session or a handle has become
+    /// invalid, nothing was done: both are had anew, and it is tried once more.
+    pub(super) fn with_key<T>(
+        &mut self,
+        id: VersionId,
+        act: impl Fn(&RawSession, &Key) -> Attempt<T>,
+    ) -> Result<T> {
+        match self.try_with_key(id, &act) {
+            Err(failure) if failure.code().is_some_and(is_stale) => {
+                self.renew()?;
+                self.try_with_key(id, &act)
+            }
+            done => done,
+        }
+        .map_err(BackendError::from)
+    }
+
+    /// Does something that needs no key, and tries once more if the session was no longer valid.
+    pub(super) fn with_session<T>(
+        &mut self,
+        mut act: impl FnMut(&RawSession) -> Attempt<T>,
+    ) -> Result<T> {
+        let token = self.token;
+        self.refresh()?;
+        let first = self.on_session(&mut act);
+        let done = match first {
+            Err(failure) if failure.code().is_some_and(is_stale) => {
+                self.renew()?;
+                self.on_session(&mut act)
+            }
+            done => done,
+        };
+        done.map_err(|failure| {
+            note(token, &failure);
+            failure.into()
+        })
+    }
+
+    /// Does something that writes to the token: on the anchor's session, one at a time.
+    pub(super) fn writing<T>(
+        &mut self,
+        mut act: impl FnMut(&RawSession) -> Attempt<T>,
+    ) -> Result<T> {
+        let token = self.token;
+        let mut anchor = token.lock_anchor();
+        let session = token.ensure_anchor(&mut anchor)?;
+        act(session).map_err(|failure| {
+            note(token, &failure);
+            failure.into()
+        })
+    }
+
+    fn try_with_key<T>(
+        &mut self,
+        id: VersionId,
+        act: impl Fn(&RawSession, &Key) -> Attempt<T>,
+    ) -> Attempt<T> {
+        let token = self.token;
+        let _handles = token.handles.read().unwrap_or_else(PoisonError::into_inner);
+        self.refresh()?;
+        if !self.keys.contains_key(&id) {
+            let found = token.found()?;
+            let key = self.on_session(&mut |session: &RawSession| match find_one(
+                session,
+                ObjectClass::PRIVATE_KEY,
+                id,
+            )? {
+                Some(handle) => look_up(session, handle, id),
+                None => Err(found.not_found(session)),
+            });
+            let key = key.inspect_err(|failure| note(token, failure))?;
+            if self.keys.len() >= MOST_KEYS {
+                self.keys.clear();
+            }
+            self.keys.insert(id, key);
+        }
+        let key = self.keys.get(&id).ok_or(BackendError::KeyNotFound)?;
+        let done = match &self.own {
+            Some(session) => act(session, key),
+            None => {
+                let mut anchor = token.lock_anchor();
+                act(token.ensure_anchor(&mut anchor)?, key)
+            }
+        };
+        done.inspect_err(|failure| note(token, failure))
+    }
+
+    fn on_session<T>(&self, act: &mut impl FnMut(&RawSession) -> Attempt<T>) -> Attempt<T> {
+        match &self.own {
+            Some(session) => act(session),
+            None => {
+                let mut anchor = self.token.lock_anchor();
+                act(self.token.ensure_anchor(&mut anchor)?)
+            }
+        }
+    }
+
+    /// Forgets what other threads found to be no longer right.
+    fn refresh(&mut self) -> Result<()> {
+        if self.removals != self.token.removals.load(Ordering::SeqCst) {
+            return self.renew();
+        }
+        let epoch = self.token.epoch.load(Ordering::SeqCst);
+        if self.epoch != epoch {
+            self.epoch = epoch;
+            self.keys.clear();
+        }
+        Ok(())
+    }
+
+    /// Has a new session, and nothing looked up.
+    fn renew(&mut self) -> Result<()> {
+        // The old one is not valid: closing it could close a newer one with the same number.
+        std::mem::forget(self.own.take());
+        self.keys.clear();
+        *self = Self::open(self.token)?;
+        Ok(())
+    }
+}
+
+/// Notes what a failure says about handles and sessions.
+fn note(token: &Token, failure: &Failure) {
+    match failure.code() {
+        Some(code) if is_gone(code) => token.forget_sessions(),
+        Some(code) if is_doubtful(code) => token.forget_handles(),
+        _ => {}
+    }
+}
+
+/// The one object of a class with an id.
+pub(super) fn find_one(
+    session: &RawSession,
+    class: ObjectClass,
+    id: VersionId,
+) -> Attempt<Option<ObjectHandle>> {
+    let objects = session.find_objects(&[
+        Attribute::Class(class),
+        Attribute::Token(true),
+        Attribute::Id(id.as_bytes().to_vec()),
+    ])?;
+    match objects.as_slice() {
+        [] => Ok(None),
+        [object] => Ok(Some(*object)),
+        several => Err(BackendError::Refused(format!(
+            "there are {} objects of one class with the id {id}; remove those that keyward did not make",
+            several.len()
+        ))
+        .into()),
+    }
+}
+
+/// An attribute, asked for alone: some tokens refuse a whole list for one that they don't know.
+pub(super) fn attribute(
+    session: &RawSession,
+    object: ObjectHandle,
+    kind: AttributeType,
+) -> Attempt<Option<Attribute>> {
+    use cryptoki::object::AttributeInfo;
+    match session.get_attribute_info(object, &[kind])?.first() {
+        Some(AttributeInfo::Available(_)) => {}
+        _ => return Ok(None),
+    }
+    Ok(session.get_attributes(object, &[kind])?.pop())
+}
+
+fn look_up(session: &RawSession, handle: ObjectHandle, id: VersionId) -> Attempt<Key> {
+    if let Some(Attribute::AlwaysAuthenticate(true)) =
+        attribute(session, handle, AttributeType::AlwaysAuthenticate)?
+    {
+        return Err(BackendError::MechanismInvalid(
+            "the key asks for its PIN before each use (CKA_ALWAYS_AUTHENTICATE), which keyward can't give"
+                .to_owned(),
+        )
+        .into());
+    }
+    let public = find_one(session, ObjectClass::PUBLIC_KEY, id)?;
+    let key = public_key::read(session, handle, public)?;
+    let kind = key.key_type().ok_or_else(|| {
+        BackendError::MechanismInvalid("the key is of a size that keyward does not use".to_owned())
+    })?;
+    let modulus = match key {
+        keyward_protocol::CoseKey::Rsa { n, .. } => n,
+        _ => Vec::new(),
+    };
+    Ok(Key {
+        handle,
+        kind,
+        modulus,
+    })
+}
+
+impl keyward_backend::Session for Session<'_> {
+    fn generate(&mut self, generate: &Generate) -> Result<KeyReport> {
+        self.generate_key(generate)
+    }
+
+    fn inspect(&mut self, id: VersionId) -> Result<Option<KeyReport>> {
+        let found = self.token.found()?;
+        self.with_session(|session| {
+            let Some(private) = find_one(session, ObjectClass::PRIVATE_KEY, id)? else {
+                return match found.not_found(session) {
+                    Failure::Answer(BackendError::KeyNotFound) => Ok(None),
+                    failure => Err(failure),
+                };
+            };
+            let public = find_one(session, ObjectClass::PUBLIC_KEY, id)?;
+            super::template::report(session, &found, id, private, public).map(Some)
+        })
+    }
+
+    fn destroy(&mut self, id: VersionId) -> Result<()> {
+        let token = self.token;
+        let found = token.found()?;
+        // The number of a destroyed object can be given to a new one.
+        let _handles = token
+            .handles
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        token.forget_handles();
+        self.writing(|session| {
+            if let Failure::Answer(BackendError::LoginRequired) = found.not_found(session) {
+                return Err(BackendError::LoginRequired.into());
+            }
+            let objects = session.find_objects(&[
+                Attribute::Token(true),
+                Attribute::Id(id.as_bytes().to_vec()),
+            ])?;
+            for object in objects {
+                session.destroy_object(object)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn sign(&mut self, sign: &Sign) -> Result<Vec<u8>> {
+        self.sign_input(sign)
+    }
+
+    fn unwrap(&mut self, unwrap: &Unwrap) -> Result<SecretBytes> {
+        self.unwrap_oaep(unwrap)
+    }
+
+    fn derive(&mut self, derive: &Derive) -> Result<SecretBytes> {
+        self.derive_ecdh(derive)
+    }
+
+    fn random(&mut self, length: u32) -> Result<SecretBytes> {
+        let length = usize::try_from(length)
+            .ok()
+            .filter(|length| (1..=65_536).contains(length))
+            .ok_or_else(|| {
+                BackendError::Invalid("1 to 65,536 random bytes can be had".to_owned())
+            })?;
+        self.with_session(|session| {
+            let mut bytes = SecretBytes::zeroed(length);
+            session.generate_random_slice(bytes.expose_mut())?;
+            Ok(bytes)
+        })
+    }
+}

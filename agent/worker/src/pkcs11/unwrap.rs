@@ -1,0 +1,196 @@
+//! RSAES-OAEP: by the token where it can, else the raw RSA operation there and the decoding here.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cryptoki::context::Function;
+use cryptoki::error::{Error, RvError};
+use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource};
+use cryptoki::mechanism::{Mechanism, MechanismInfo, MechanismType};
+use cryptoki::session::Session as RawSession;
+use keyward_backend::message::Unwrap;
+use keyward_backend::{BackendError, Result};
+use keyward_protocol::{Algorithm, SecretBytes};
+use sha1::Sha1;
+use sha2::Sha256;
+use zeroize::Zeroize;
+
+use super::error::Attempt;
+use super::oaep;
+use super::session::{Key, Session};
+use super::token::Found;
+
+/// What the token has refused of OAEP, by hash and by whether there is a label. Each is asked for
+/// once: SoftHSM 2.6.1 has SHA-1 without a label only.
+#[derive(Debug, Default)]
+pub(super) struct OaepSupport([AtomicBool; 4]);
+
+impl OaepSupport {
+    fn refused(&self, hash: Hash, label: &[u8]) -> Option<&AtomicBool> {
+        let at = match (hash, label.is_empty()) {
+            (Hash::Sha1, true) => 0,
+            (Hash::Sha1, false) => 1,
+            (Hash::Sha256, true) => 2,
+            (Hash::Sha256, false) => 3,
+        };
+        self.0.get(at)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hash {
+    Sha1,
+    Sha256,
+}
+
+impl Session<'_> {
+    pub(super) fn unwrap_oaep(&mut self, unwrap: &Unwrap) -> Result<SecretBytes> {
+        let hash = match unwrap.algorithm {
+            Algorithm::RsaOaepSha256 => Hash::Sha256,
+            Algorithm::RsaOaepSha1 => Hash::Sha1,
+            other => {
+                return Err(BackendError::MechanismInvalid(format!(
+                    "{other} does not unwrap"
+                )));
+            }
+        };
+        let token = self.token;
+        let found = token.found()?;
+        self.with_key(unwrap.id, |session, key| {
+            if key.modulus.is_empty() {
+                return Err(BackendError::MechanismInvalid(format!(
+                    "a key of type {} does not unwrap",
+                    key.kind
+                ))
+                .into());
+            }
+            let ciphertext = in_range(&unwrap.ciphertext, &key.modulus);
+            let refused = token.oaep.refused(hash, &unwrap.label);
+            if found
+                .mechanisms
+                .can(MechanismType::RSA_PKCS_OAEP, MechanismInfo::decrypt)
+                && !refused.is_some_and(|refused| refused.load(Ordering::Relaxed))
+            {
+                match by_token(session, key, hash, &unwrap.label, &ciphertext) {
+                    Err(Error::Pkcs11(code, Function::DecryptInit)) if is_about_oaep(code) => {
+                        if let Some(refused) = refused {
+                            refused.store(true, Ordering::Relaxed);
+                        }
+                    }
+                    opened => return finish(session, opened),
+                }
+            }
+            by_decoding(session, &found, key, hash, &unwrap.label, &ciphertext)
+        })
+    }
+}
+
+/// A ciphertext that the RSA operation takes. One of another length or not below the modulus is
+/// replaced by one that does not open, so that it takes the same way and the same time.
+fn in_range(ciphertext: &[u8], modulus: &[u8]) -> Vec<u8> {
+    if ciphertext.len() == modulus.len() && ciphertext < modulus {
+        return ciphertext.to_vec();
+    }
+    let mut one = vec![0; modulus.len()];
+    if let Some(last) = one.last_mut() {
+        *last = 1;
+    }
+    one
+}
+
+fn by_token(
+    session: &RawSession,
+    key: &Key,
+    hash: Hash,
+    label: &[u8],
+    ciphertext: &[u8],
+) -> cryptoki::error::Result<SecretBytes> {
+    let source = match label {
+        [] => PkcsOaepSource::empty(),
+        label => PkcsOaepSource::data_specified(label),
+    };
+    let (kind, mgf) = match hash {
+        Hash::Sha1 => (MechanismType::SHA1, PkcsMgfType::MGF1_SHA1),
+        Hash::Sha256 => (MechanismType::SHA256, PkcsMgfType::MGF1_SHA256),
+    };
+    let mechanism = Mechanism::RsaPkcsOaep(PkcsOaepParams::new(kind, mgf, source));
+    let mut opened = session.decrypt(&mechanism, key.handle, ciphertext)?;
+    let secret = SecretBytes::copy_from(&opened);
+    opened.zeroize();
+    Ok(secret)
+}
+
+fn by_decoding(
+    session: &RawSession,
+    found: &Found,
+    key: &Key,
+    hash: Hash,
+    label: &[u8],
+    ciphertext: &[u8],
+) -> Attempt<SecretBytes> {
+    if !found
+        .mechanisms
+        .can(MechanismType::RSA_X_509, MechanismInfo::decrypt)
+    {
+        return Err(BackendError::MechanismInvalid(
+            "the token has neither this OAEP nor raw RSA (CKM_RSA_X_509)".to_owned(),
+        )
+        .into());
+    }
+    let raw = session.decrypt(&Mechanism::RsaX509, key.handle, ciphertext);
+    let encoded = raw.map(|mut raw| {
+        // Some tokens leave leading zeros out.
+        let mut encoded = SecretBytes::zeroed(key.modulus.len());
+        let zeros = key.modulus.len().saturating_sub(raw.len());
+        let place = encoded.expose_mut().get_mut(zeros..).unwrap_or_default();
+        if place.len() == raw.len() {
+            place.copy_from_slice(&raw);
+        }
+        raw.zeroize();
+        encoded
+    });
+    let encoded = finish(session, encoded)?;
+    let opened = match hash {
+        Hash::Sha1 => oaep::decode::<Sha1>(encoded.expose(), label),
+        Hash::Sha256 => oaep::decode::<Sha256>(encoded.expose(), label),
+    };
+    opened.map_err(|oaep::DecodeFailed| BackendError::UnwrapFailed.into())
+}
+
+/// The codes with which tokens refuse a hash or a label before they see a ciphertext.
+fn is_about_oaep(code: RvError) -> bool {
+    matches!(
+        code,
+        RvError::ArgumentsBad
+            | RvError::MechanismParamInvalid
+            | RvError::MechanismInvalid
+            | RvError::FunctionNotSupported
+    )
+}
+
+/// Turns what a token says to a ciphertext into the one error. Codes about session, login or
+/// device stay, if the token says the same about itself without the ciphertext: SoftHSM answers
+/// CKR_GENERAL_ERROR to padding, others CKR_FUNCTION_FAILED or CKR_DEVICE_ERROR.
+fn finish<T>(session: &RawSession, opened: cryptoki::error::Result<T>) -> Attempt<T> {
+    let error = match opened {
+        Ok(opened) => return Ok(opened),
+        Err(error) => error,
+    };
+    if let Error::Pkcs11(_, Function::DecryptInit) = &error {
+        return Err(error.into());
+    }
+    session.get_session_info()?;
+    match error {
+        Error::Pkcs11(
+            RvError::UserNotLoggedIn
+            | RvError::KeyHandleInvalid
+            | RvError::SessionHandleInvalid
+            | RvError::SessionClosed
+            | RvError::DeviceRemoved
+            | RvError::TokenNotPresent
+            | RvError::CryptokiNotInitialized
+            | RvError::HostMemory,
+            _,
+        ) => Err(error.into()),
+        _ => Err(BackendError::UnwrapFailed.into()),
+    }
+}
