@@ -7,7 +7,9 @@ pub mod fault;
 pub mod openssl;
 pub mod softhsm;
 pub mod wait;
+pub mod worker;
 
 pub use fault::{Fault, FaultModule};
 pub use softhsm::SoftHsm;
 pub use wait::{wait_for, wait_for_some};
+pub use worker::Worker;
