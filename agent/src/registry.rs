@@ -1,0 +1,221 @@
+//! The registry: which keys there are, in SQLite, and all of it in memory.
+//!
+//! Each change is one transaction that counts the generation up; the memory follows once it is
+//! committed. The log holds [`Registry::mark`] in each management record, so that a registry that
+//! was rolled back is found at start by [`check_mark`].
+
+mod check;
+mod error;
+mod key;
+mod mark;
+mod rows;
+mod schema;
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::path::Path;
+use std::rc::Rc;
+
+use jiff::Timestamp;
+use keyward_backend::TokenIdentity;
+use keyward_protocol::KeyState;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use uuid::Uuid;
+
+use crate::audit::RegistryMark;
+
+pub use check::{
+    MAX_ALIAS, MAX_TAG_NAME, MAX_TAG_VALUE, MAX_TAGS, check_alias, check_formats, check_tags,
+};
+pub use error::{Invalid, RegistryError};
+pub use key::{Key, NewKey, Placement, Version};
+pub use mark::{MarkCheck, check_mark};
+
+/// The open registry.
+#[derive(Debug)]
+pub struct Registry {
+    connection: Connection,
+    mark: RegistryMark,
+    keys: BTreeMap<Uuid, Rc<Key>>,
+    aliases: HashMap<String, Rc<Key>>,
+    tokens: BTreeMap<String, TokenIdentity>,
+    count: usize,
+}
+
+impl Registry {
+    /// Opens the registry, or makes it, brings its form up to date, and reads all of it.
+    ///
+    /// # Errors
+    /// It is in use, of a newer form, another program's, or damaged.
+    pub fn open(path: &Path) -> Result<Self, RegistryError> {
+        let connection = schema::open(path)?;
+        let mut registry = Self {
+            mark: rows::mark(&connection)?,
+            tokens: rows::tokens(&connection)?,
+            keys: BTreeMap::new(),
+            aliases: HashMap::new(),
+            count: 0,
+            connection,
+        };
+        for id in rows::key_ids(&registry.connection)? {
+            registry.reload(id)?;
+        }
+        Ok(registry)
+    }
+
+    /// The key of an id (with hyphens) or an alias. A destroyed key is found by its id only.
+    #[must_use]
+    pub fn key(&self, name: &str) -> Option<Rc<Key>> {
+        let id = (name.len() == 36).then(|| Uuid::try_parse(name).ok());
+        match id.flatten() {
+            Some(id) => self.keys.get(&id),
+            None => self.aliases.get(name),
+        }
+        .cloned()
+    }
+
+    /// At most `limit` keys behind an id, in the order of their ids, without destroyed ones.
+    #[must_use]
+    pub fn page(&self, after: Option<Uuid>, limit: usize) -> Vec<Rc<Key>> {
+        let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.keys
+            .range((begin, Bound::Unbounded))
+            .map(|(_, key)| key)
+            .filter(|key| key.state != KeyState::Destroyed)
+            .take(limit)
+            .cloned()
+            .collect()
+    }
+
+    /// How many keys there are, without destroyed ones.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Enters a key with its first version.
+    ///
+    /// # Errors
+    /// Something of it is taken or invalid, or the disk refuses.
+    pub fn insert(&mut self, new: NewKey) -> Result<Rc<Key>, RegistryError> {
+        let key_type = new.check()?;
+        if let Some(alias) = new.aliases.iter().find(|a| self.aliases.contains_key(*a)) {
+            return Err(RegistryError::AliasTaken(alias.clone()));
+        }
+        let known = |name: &String| self.tokens.contains_key(name);
+        if let Some(placement) = new.placements.iter().find(|p| !known(&p.token)) {
+            return Err(RegistryError::UnknownToken(placement.token.clone()));
+        }
+        self.change(|transaction| rows::insert(transaction, &new, key_type, now()))?;
+        self.reload(new.id)
+    }
+
+    /// Marks a key and its versions as destroyed, and frees its aliases. The hardware's keys are
+    /// gone before.
+    ///
+    /// # Errors
+    /// There is no such key, or the disk refuses.
+    pub fn destroy(&mut self, id: Uuid) -> Result<Rc<Key>, RegistryError> {
+        self.live(id)?;
+        self.change(|transaction| rows::destroy(transaction, id))?;
+        self.reload(id)
+    }
+
+    /// Changes the state of a key; into destroyed it goes by [`Registry::destroy`] only.
+    ///
+    /// # Errors
+    /// There is no such key, it is destroyed, or the disk refuses.
+    pub fn set_state(&mut self, id: Uuid, state: KeyState) -> Result<Rc<Key>, RegistryError> {
+        self.live(id)?;
+        if state == KeyState::Destroyed {
+            return Err(
+                Invalid::new("a key is destroyed with its versions, not by its state").into(),
+            );
+        }
+        self.change(|transaction| rows::set_state(transaction, id, state))?;
+        self.reload(id)
+    }
+
+    /// Pins a token's name to a token, also if it was pinned to another before.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn pin_token(&mut self, name: &str, identity: &TokenIdentity) -> Result<(), RegistryError> {
+        self.change(|transaction| rows::pin_token(transaction, name, identity, now()))?;
+        self.tokens.insert(name.to_owned(), identity.clone());
+        Ok(())
+    }
+
+    /// What a token's name is pinned to.
+    #[must_use]
+    pub fn token_identity(&self, name: &str) -> Option<&TokenIdentity> {
+        self.tokens.get(name)
+    }
+
+    /// How often the registry was changed.
+    #[must_use]
+    pub const fn generation(&self) -> u64 {
+        self.mark.generation
+    }
+
+    /// SHA-256 over all that is in it, its form included.
+    #[must_use]
+    pub const fn digest(&self) -> [u8; 32] {
+        self.mark.digest
+    }
+
+    /// Generation and digest, for the log.
+    #[must_use]
+    pub const fn mark(&self) -> RegistryMark {
+        self.mark
+    }
+
+    fn live(&self, id: Uuid) -> Result<(), RegistryError> {
+        match self.keys.get(&id) {
+            None => Err(RegistryError::NotFound(id)),
+            Some(key) if key.state == KeyState::Destroyed => Err(RegistryError::Destroyed(id)),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Makes a change and counts it, or leaves everything as it was.
+    fn change(
+        &mut self,
+        change: impl FnOnce(&Transaction<'_>) -> Result<(), RegistryError>,
+    ) -> Result<(), RegistryError> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        change(&transaction)?;
+        rows::count_up(&transaction)?;
+        let mark = rows::mark(&transaction)?;
+        transaction.commit()?;
+        self.mark = mark;
+        Ok(())
+    }
+
+    /// Reads a key again.
+    fn reload(&mut self, id: Uuid) -> Result<Rc<Key>, RegistryError> {
+        let key = Rc::new(rows::key(&self.connection, id)?);
+        let counted = |key: &Rc<Key>| usize::from(key.state != KeyState::Destroyed);
+        let before = self.keys.insert(id, Rc::clone(&key));
+        self.count = self
+            .count
+            .saturating_sub(before.as_ref().map_or(0, counted))
+            .saturating_add(counted(&key));
+        for alias in before.iter().flat_map(|key| &key.aliases) {
+            self.aliases.remove(alias);
+        }
+        for alias in &key.aliases {
+            self.aliases.insert(alias.clone(), Rc::clone(&key));
+        }
+        Ok(key)
+    }
+}
+
+fn now() -> i64 {
+    Timestamp::now().as_second()
+}
+
+#[cfg(test)]
+mod tests;
