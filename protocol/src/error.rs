@@ -181,3 +181,23 @@ impl Failure {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cbor;
+
+    #[test]
+    fn the_numbers_count_without_gaps() {
+        for (number, code) in (1_u32..).zip(ErrorCode::ALL) {
+            assert_eq!(cbor::encode(code), cbor::encode(&number), "{code}");
+            assert_eq!(ErrorCode::from_number(number), *code);
+        }
+    }
+
+    #[test]
+    fn an_unknown_code_is_a_fault_of_the_agent() {
+        assert_eq!(ErrorCode::from_number(0), ErrorCode::Internal);
+        assert_eq!(ErrorCode::from_number(u32::MAX), ErrorCode::Internal);
+    }
+}

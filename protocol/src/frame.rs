@@ -134,3 +134,48 @@ pub fn reserve_wiped(bytes: &mut Vec<u8>, additional: usize) {
     bytes.zeroize();
     *bytes = larger;
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_reserves_nothing() {
+        let mut reader = FrameReader::default();
+        reader.push(&u32::MAX.to_be_bytes());
+        assert_eq!(reader.next_frame(usize::MAX), Ok(None));
+        assert!(reader.is_partial());
+        assert!(reader.space(1).capacity() <= 2 * FIRST_CAPACITY);
+    }
+
+    #[test]
+    fn a_long_frame_is_refused_when_its_length_is_there() {
+        let mut reader = FrameReader::default();
+        reader.push(&[0, 1, 0, 1]);
+        let error = reader.next_frame(MAX_FRAME).unwrap_err();
+        assert_eq!((error.claimed, error.limit), (65_537, MAX_FRAME));
+        assert!(write(&[0; 17], 16, &mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn what_was_consumed_is_wiped() {
+        let mut reader = FrameReader::default();
+        reader.push(b"\0\0\0\x041234\0\0");
+        assert_eq!(reader.next_frame(MAX_FRAME), Ok(Some(&b"1234"[..])));
+        reader.compact();
+        assert_eq!(reader.bytes, b"\0\0");
+        // What the bytes were moved away from is spare capacity now, and was wiped before.
+        reader.bytes.resize(10, 1);
+        assert_eq!(reader.bytes.get(..2), Some(&[0, 0][..]));
+    }
+
+    #[test]
+    fn an_idle_reader_holds_no_memory() {
+        let mut reader = FrameReader::default();
+        reader.push(b"\0\0\0\x01x");
+        assert_eq!(reader.next_frame(MAX_FRAME), Ok(Some(&b"x"[..])));
+        reader.release();
+        assert_eq!(reader.bytes.capacity(), 0);
+    }
+}

@@ -32,7 +32,7 @@ pub struct Hello {
     /// The client's software and its version, for people who read a log.
     #[n(4)]
     pub software: String,
-    /// The largest frame that the client takes; [`frame::MAX_FRAME`](crate::frame::MAX_FRAME) if absent.
+    /// The largest frame that the client takes; [`frame::MAX_FRAME`] if absent.
     #[n(5)]
     pub max_frame: Option<u32>,
 }
@@ -374,4 +374,40 @@ fn kind(frame: &[u8]) -> Result<u32, CborError> {
         _ => return Err(CborError::Shape),
     };
     kind.map_err(|_| CborError::Shape)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::{Sign, SignInput, Unlock};
+    use crate::secret::SecretBytes;
+
+    #[test]
+    fn debug_shows_no_content() {
+        let sign = Sign {
+            key: "k".into(),
+            algorithm: None,
+            input: SignInput::Message(b"geheim".into()),
+        };
+        let unlock = Unlock {
+            token: None,
+            pin: Some(SecretBytes::copy_from(b"geheim")),
+            spend_withheld_try: false,
+        };
+        let reply = ServerMessage::Reply {
+            id: 7,
+            body: b"geheim",
+        };
+        let shown = format!(
+            "{:?} {:?} {reply:?}",
+            Request::from(sign),
+            Request::from(unlock)
+        );
+        assert!(shown.contains("6 bytes"), "{shown}");
+        // Neither as text nor as a list of numbers.
+        assert!(
+            !shown.contains("geheim") && !shown.contains("103, 101"),
+            "{shown}"
+        );
+    }
 }

@@ -136,3 +136,53 @@ impl<'b, C> Decode<'b, C> for SecretBytes {
         Ok(Self::copy_from(bytes))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_shows_its_length_alone() {
+        let secret = SecretBytes::copy_from(b"1234");
+        assert_eq!(format!("{secret:?}"), "SecretBytes(4 bytes)");
+    }
+
+    #[test]
+    fn taking_wipes_the_source() {
+        let mut source = *b"1234";
+        let secret = SecretBytes::take_from(&mut source);
+        assert_eq!(secret.expose(), b"1234");
+        assert_eq!(source, [0; 4]);
+    }
+
+    #[test]
+    fn what_is_cut_off_is_wiped() {
+        let mut secret = SecretBytes::copy_from(b"123456");
+        secret.truncate(2);
+        assert_eq!(secret.expose(), b"12");
+        secret.truncate(5);
+        assert_eq!(secret.len(), 2);
+        let page: &[u8] = bytemuck::cast_slice(&secret.pages);
+        assert!(page.starts_with(b"12\0\0\0\0"));
+    }
+
+    #[test]
+    fn secrets_share_no_page() {
+        for length in [0, 1, PAGE, PAGE.saturating_add(1)] {
+            let secret = SecretBytes::zeroed(length);
+            assert_eq!(secret.len(), length);
+            assert_eq!(secret.is_empty(), length == 0);
+            assert!(secret.expose().as_ptr().addr().is_multiple_of(PAGE));
+            assert_eq!(secret.pages.len(), length.div_ceil(PAGE).max(1));
+        }
+    }
+
+    #[test]
+    fn secrets_are_equal_if_their_bytes_are() {
+        let secret = SecretBytes::copy_from(b"1234");
+        assert_eq!(secret, SecretBytes::copy_from(b"1234"));
+        assert_ne!(secret, SecretBytes::copy_from(b"1235"));
+        assert_ne!(secret, SecretBytes::copy_from(b"12345"));
+        assert_ne!(secret, SecretBytes::zeroed(0));
+    }
+}

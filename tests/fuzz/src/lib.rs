@@ -1,0 +1,133 @@
+//! What each fuzz target does with its bytes: nothing may panic, and what is accepted must have
+//! had no other encoding.
+//!
+//! `tests/tests/fuzz.rs` compiles this file too and feeds it the corpora and the vectors.
+
+use keyward_backend::message::{Answer, Call};
+use keyward_backend::start::Start;
+use keyward_protocol::cbor;
+use keyward_protocol::frame::{self, FrameReader};
+use keyward_protocol::message::{ClientMessage, ServerMessage};
+use keyward_protocol::operation::{
+    KeyDescription, KeyList, PublicKey, RandomBytes, SharedSecret, Signature, StatusReport,
+    Unwrapped, Verified,
+};
+use keyward_protocol::{CoseKey, Thumbprint};
+use minicbor::{Decode, Encode};
+
+/// What a client sends to the agent.
+pub fn client_message(data: &[u8]) {
+    let Ok(message) = ClientMessage::decode(data) else {
+        return;
+    };
+    let again = message.encode();
+    if let ClientMessage::Hello(_) = message {
+        // It may have held fields that are to be ignored.
+        assert_eq!(ClientMessage::decode(&again).as_ref(), Ok(&message));
+    } else {
+        assert_eq!(again, data, "a second encoding");
+    }
+    let _ = format!("{message:?}");
+}
+
+/// What an agent sends to a client.
+pub fn server_message(data: &[u8]) {
+    let Ok(message) = ServerMessage::decode(data) else {
+        return;
+    };
+    let mut again = Vec::new();
+    message.encode_into(&mut again);
+    assert_eq!(ServerMessage::decode(&again).as_ref(), Ok(&message));
+    let _ = format!("{message:?}");
+    if let ServerMessage::Reply { body, .. } = message {
+        answer::<Signature>(body);
+        answer::<Verified>(body);
+        answer::<Unwrapped>(body);
+        answer::<SharedSecret>(body);
+        answer::<RandomBytes>(body);
+        answer::<PublicKey>(body);
+        answer::<KeyDescription>(body);
+        answer::<KeyList>(body);
+        answer::<StatusReport>(body);
+    }
+}
+
+fn answer<T: Encode<()> + for<'b> Decode<'b, ()> + PartialEq>(body: &[u8]) {
+    if let Ok(value) = cbor::decode_known::<T>(body) {
+        let again = cbor::encode(&value);
+        assert!(cbor::decode_exact::<T>(&again).is_ok_and(|same| same == value));
+    }
+}
+
+/// A stream: the first byte says in which pieces it arrives, the second how long frames may be.
+pub fn frame_reader(data: &[u8]) {
+    let Some((&[step, limit], stream)) = data.split_first_chunk() else {
+        return;
+    };
+    let limit = usize::from(limit).saturating_mul(8);
+    let mut reader = FrameReader::default();
+    let mut frames = Vec::new();
+    let mut refused = false;
+    'stream: for piece in stream.chunks(usize::from(step).max(1)) {
+        reader.push(piece);
+        loop {
+            match reader.next_frame(limit) {
+                Ok(Some(frame)) => {
+                    assert!(frame.len() <= limit, "a frame above its limit");
+                    frame::write(frame, limit, &mut frames).expect("it was within the limit");
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    assert!(error.claimed > limit);
+                    refused = true;
+                    break 'stream;
+                }
+            }
+        }
+    }
+    assert!(stream.starts_with(&frames), "frames that were not sent");
+    if !refused {
+        assert_eq!(reader.is_partial(), frames.len() < stream.len());
+    }
+    reader.release();
+}
+
+/// A public key in DER, and as COSE_Key.
+pub fn spki(data: &[u8]) {
+    if let Ok(key) = CoseKey::from_spki(data) {
+        assert_eq!(key.to_spki().as_deref(), Ok(data), "a second encoding");
+        let again = cbor::encode(&key);
+        assert_eq!(cbor::decode_exact::<CoseKey>(&again).as_ref(), Ok(&key));
+    }
+    if let Ok(key) = cbor::decode_exact::<CoseKey>(data) {
+        assert_eq!(cbor::encode(&key), data, "a second encoding");
+        let der = key.to_spki().expect("every key fits into DER");
+        assert_eq!(CoseKey::from_spki(&der).as_ref(), Ok(&key));
+        let thumbprint = Thumbprint::of(&key);
+        assert_eq!(
+            Thumbprint::from_hex(&thumbprint.to_string()),
+            Some(thumbprint)
+        );
+    }
+    if let Some(key) = CoseKey::from_sec1(data) {
+        assert_eq!(key.to_sec1().as_deref(), Some(data));
+    }
+}
+
+/// What agent and worker send to each other; the worker may be taken over.
+pub fn worker_packets(data: &[u8]) {
+    packet::<Answer>(data);
+    packet::<Call>(data);
+    packet::<Start>(data);
+}
+
+fn packet<T: Encode<()> + for<'b> Decode<'b, ()> + PartialEq>(data: &[u8]) {
+    // Without the pass over the profile first, too: the decoder must stand alone.
+    if let Ok(value) = minicbor::decode::<T>(data) {
+        let again = cbor::encode(&value);
+        assert!(minicbor::decode::<T>(&again).is_ok_and(|same| same == value));
+    }
+    if let Ok(value) = cbor::decode_exact::<T>(data) {
+        assert_eq!(cbor::encode(&value), data, "a second encoding");
+    }
+}

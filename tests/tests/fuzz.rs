@@ -1,0 +1,242 @@
+//! The fuzz targets on their corpora and on every vector of the protocol, without a fuzzer.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+
+#[allow(unreachable_pub)]
+#[path = "../fuzz/src/lib.rs"]
+mod targets;
+
+use std::path::{Path, PathBuf};
+
+use keyward_backend::error::BackendError;
+use keyward_backend::message::{
+    Answer, Call, Credential, Derive, Generate, Outcome, Sign, SourceIdentity, Unwrap, Work,
+};
+use keyward_backend::start::{Hardware, SandboxLists, SocketKinds, Start};
+use keyward_backend::token::{
+    KeyReport, PinTries, Protection, TokenIdentity, TokenReport, VersionId,
+};
+use keyward_protocol::operation::SignInput;
+use keyward_protocol::{Algorithm, CoseKey, KeyType, Purpose, SecretBytes, cbor};
+
+type Target = fn(&[u8]);
+
+const TARGETS: [(&str, Target); 5] = [
+    ("client_message", targets::client_message),
+    ("server_message", targets::server_message),
+    ("frame_reader", targets::frame_reader),
+    ("spki", targets::spki),
+    ("worker_packets", targets::worker_packets),
+];
+
+#[test]
+fn every_target_takes_its_corpus() {
+    for (name, target) in TARGETS {
+        let folder = here().join("fuzz/corpus").join(name);
+        let seeds = std::fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let mut count = 0;
+        for seed in seeds.filter(|path| path.is_file()) {
+            target(&std::fs::read(&seed).unwrap());
+            count += 1;
+        }
+        assert!(count > 0, "{} is empty", folder.display());
+    }
+}
+
+#[test]
+fn every_target_takes_every_vector_and_what_is_left_of_it_when_cut() {
+    let mut count = 0;
+    for bytes in vectors() {
+        for (_, target) in TARGETS {
+            target(&bytes);
+            for end in (0..bytes.len()).step_by(bytes.len() / 64 + 1) {
+                target(&bytes[..end]);
+            }
+        }
+        count += 1;
+    }
+    assert!(count > 500, "only {count} vectors");
+}
+
+#[test]
+fn worker_packets_are_what_its_seeds_hold() {
+    for (name, packet) in packets() {
+        let seed = here().join(format!("fuzz/corpus/worker_packets/seed-{name}"));
+        if std::env::var_os("KEYWARD_WRITE_SEEDS").is_some() {
+            std::fs::create_dir_all(seed.parent().unwrap()).unwrap();
+            std::fs::write(&seed, &packet).unwrap();
+        }
+        targets::worker_packets(&packet);
+        assert_eq!(std::fs::read(&seed).unwrap(), packet, "{name}");
+    }
+}
+
+/// Packets of each kind, as they are on the socket.
+fn packets() -> Vec<(String, Vec<u8>)> {
+    let id = VersionId::from(uuid::Uuid::from_bytes([7; 16]));
+    let identity = TokenIdentity {
+        manufacturer: "SoftHSM project".into(),
+        model: "SoftHSM v2".into(),
+        serial: "0123".into(),
+    };
+    let works = [
+        Work::Open {
+            pinned: Some(identity.clone()),
+        },
+        Work::Open { pinned: None },
+        Work::Login(Credential::Given(SecretBytes::copy_from(b"1234"))),
+        Work::Login(Credential::File(SourceIdentity {
+            device: 1,
+            inode: 2,
+            size: 3,
+            modified: 4,
+            changed: -5,
+        })),
+        Work::Login(Credential::Remembered),
+        Work::Logout,
+        Work::Generate(Generate {
+            id,
+            label: "k".into(),
+            key_type: KeyType::P256,
+            purpose: Purpose::Sign,
+        }),
+        Work::Inspect(id),
+        Work::Destroy(id),
+        Work::Sign(Sign {
+            id,
+            algorithm: Algorithm::Esp256,
+            input: SignInput::Digest(vec![1; 32]),
+        }),
+        Work::Unwrap(Unwrap {
+            id,
+            algorithm: Algorithm::RsaOaepSha256,
+            ciphertext: vec![1; 256].into(),
+            label: vec![].into(),
+        }),
+        Work::Derive(Derive {
+            id,
+            peer: CoseKey::P256 {
+                x: [1; 32],
+                y: [2; 32],
+            },
+        }),
+        Work::Random(32),
+    ];
+    let report = TokenReport {
+        identity,
+        label: "main".into(),
+        login_required: true,
+        logged_in: false,
+        pin_tries: PinTries::Low,
+        algorithms: Algorithm::ALL.to_vec(),
+        key_types: KeyType::ALL.to_vec(),
+        protections: vec![Protection {
+            name: "landlock".into(),
+            holds: true,
+            detail: None,
+        }],
+    };
+    let key = KeyReport {
+        public: CoseKey::Ed25519 { x: [3; 32] },
+        locator: "pkcs11:token=main".into(),
+        local: true,
+        always_sensitive: true,
+        never_extractable: true,
+    };
+    let outcomes = [
+        Outcome::Failed(BackendError::UnwrapFailed),
+        Outcome::Failed(BackendError::TokenAbsent("x".into())),
+        Outcome::Done,
+        Outcome::Token(report),
+        Outcome::Key(Some(key)),
+        Outcome::Key(None),
+        Outcome::Signature(vec![1; 64].into()),
+        Outcome::Secret(SecretBytes::copy_from(&[9; 32])),
+    ];
+    let start = Start {
+        token: "main".into(),
+        hardware: Hardware::Pkcs11 {
+            module: "/usr/lib/m.so".into(),
+            uri: "pkcs11:token=main".into(),
+        },
+        threads: 2,
+        spin_us: 60,
+        sandbox: SandboxLists {
+            read: vec!["/usr".into()],
+            write: vec![],
+            sockets: SocketKinds::None,
+            enforce: true,
+        },
+        pin_file: Some("/run/pin".into()),
+        remembered_pin: Some(SecretBytes::copy_from(b"1234")),
+    };
+    let calls = works
+        .into_iter()
+        .zip(1..)
+        .map(|(work, id)| (format!("call-{id:02}"), cbor::encode(&Call { id, work })));
+    let answers = outcomes.into_iter().zip(1..).map(|(outcome, id)| {
+        (
+            format!("answer-{id:02}"),
+            cbor::encode(&Answer { id, outcome }),
+        )
+    });
+    calls
+        .chain(answers)
+        .chain([("start".to_owned(), cbor::encode(&start))])
+        .collect()
+}
+
+#[test]
+fn every_fuzz_target_is_tested_here() {
+    let folder = std::fs::read_dir(here().join("fuzz/fuzz_targets")).unwrap();
+    let mut files: Vec<_> = folder
+        .map(|entry| {
+            entry
+                .unwrap()
+                .path()
+                .file_stem()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    files.sort();
+    let mut names = TARGETS.map(|(name, _)| name.to_owned());
+    names.sort();
+    assert_eq!(files, names);
+}
+
+fn here() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn vectors() -> Vec<Vec<u8>> {
+    let folder = here().join("../protocol/vectors");
+    let files = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let json = files.filter(|path| path.extension().is_some_and(|e| e == "json"));
+    json.flat_map(|path| vectors_of(&path)).collect()
+}
+
+fn vectors_of(path: &Path) -> Vec<Vec<u8>> {
+    let file: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let vectors = file["vectors"].as_array().unwrap();
+    vectors
+        .iter()
+        .map(|v| unhex(v["hex"].as_str().unwrap()))
+        .collect()
+}
+
+fn unhex(hex: &str) -> Vec<u8> {
+    let digits = |i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap();
+    (0..hex.len()).step_by(2).map(digits).collect()
+}
