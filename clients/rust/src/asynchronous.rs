@@ -1,0 +1,160 @@
+//! The client of tokio programs.
+
+mod driver;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyward_protocol::operation::OperationClass;
+use keyward_protocol::{Operation, OperationCode, Request, cbor};
+use tokio::sync::{Mutex, oneshot};
+
+use crate::blocking::{GRACE, SOFTWARE};
+use crate::connection::decode;
+use crate::error::{Error, ProtocolError};
+use crate::socket::Endpoint;
+
+use driver::{Answer, Driver};
+
+/// A connection to the agent for many tasks at once; clones share it.
+///
+/// Calls are pipelined. A call whose future is dropped is cancelled. As with
+/// [`Client`](crate::Client), a broken connection is replaced before the next call is sent, and
+/// only reads are ever repeated.
+///
+/// ```no_run
+/// use keyward_client::AsyncClient;
+/// use keyward_client::protocol::operation::Status;
+///
+/// # async fn status() -> Result<(), keyward_client::Error> {
+/// let client = AsyncClient::connect().await?;
+/// let (one, two) = tokio::join!(client.call(Status {}), client.call(Status {}));
+/// println!("{} has {} keys, twice {}", one?.software, two?.keys, "the same");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct AsyncClient {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    endpoint: Endpoint,
+    software: String,
+    driver: Mutex<Driver>,
+}
+
+impl AsyncClient {
+    /// Connects to the agent that the environment names: see [`Endpoint::from_environment`].
+    ///
+    /// # Errors
+    /// The agent can't be reached or is not trusted.
+    pub async fn connect() -> Result<Self, Error> {
+        Self::connect_to(Endpoint::from_environment()?).await
+    }
+
+    /// Connects to an agent.
+    ///
+    /// # Errors
+    /// The agent can't be reached or is not trusted.
+    pub async fn connect_to(endpoint: Endpoint) -> Result<Self, Error> {
+        Self::connect_as(endpoint, SOFTWARE).await
+    }
+
+    /// Connects to an agent under the name of a program and its version, for the agent's log.
+    ///
+    /// # Errors
+    /// The agent can't be reached or is not trusted.
+    pub async fn connect_as(endpoint: Endpoint, software: &str) -> Result<Self, Error> {
+        let driver = driver::start(&endpoint, software).await?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                endpoint,
+                software: software.to_owned(),
+                driver: Mutex::new(driver),
+            }),
+        })
+    }
+
+    /// Asks and waits for the answer.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn call<O: Operation + Into<Request>>(
+        &self,
+        operation: O,
+    ) -> Result<O::Reply, Error> {
+        self.call_once_or_twice(operation, None).await
+    }
+
+    /// Asks and waits for the answer, which the agent gives up on after `deadline`.
+    ///
+    /// # Errors
+    /// See [`Error`]; a deadline that passed is a failure of the agent's, `deadline-exceeded`.
+    pub async fn call_with_deadline<O: Operation + Into<Request>>(
+        &self,
+        operation: O,
+        deadline: Duration,
+    ) -> Result<O::Reply, Error> {
+        self.call_once_or_twice(operation, Some(deadline)).await
+    }
+
+    async fn call_once_or_twice<O: Operation + Into<Request>>(
+        &self,
+        operation: O,
+        deadline: Option<Duration>,
+    ) -> Result<O::Reply, Error> {
+        // Only a read is ever repeated: anything else may have been done.
+        let again = (O::CODE.class() == OperationClass::Read).then(|| cbor::encode(&operation));
+        let answer = self.ask(operation.into(), deadline).await;
+        let answer = match (answer, again) {
+            (Err(Error::OutcomeUnknown { .. } | Error::Io(_)), Some(again)) => {
+                let request = Request::decode_body(O::CODE, &again).map_err(|error| {
+                    let operation = O::CODE;
+                    Error::Protocol(ProtocolError::Reply { operation, error })
+                })?;
+                self.ask(request, deadline).await
+            }
+            (answer, _) => answer,
+        };
+        decode::<O>(&answer?).map_err(Error::Protocol)
+    }
+
+    async fn ask(&self, request: Request, deadline: Option<Duration>) -> Answer {
+        let operation = request.code();
+        let (answer, cancelled) = self.submit(request, deadline).await?;
+        let answer = async move { answer.await.unwrap_or(Err(unknown(operation))) };
+        let answer = match deadline {
+            None => answer.await,
+            Some(deadline) => tokio::time::timeout(deadline.saturating_add(GRACE), answer)
+                .await
+                .unwrap_or(Err(Error::OutcomeUnknown {
+                    operation,
+                    cause: Some(std::io::ErrorKind::TimedOut.into()),
+                })),
+        };
+        drop(cancelled);
+        answer
+    }
+
+    /// Hands the request to the driver, or to a new one if its connection is gone.
+    async fn submit(
+        &self,
+        request: Request,
+        deadline: Option<Duration>,
+    ) -> Result<(oneshot::Receiver<Answer>, driver::CancelOnDrop), Error> {
+        let mut driver = self.shared.driver.lock().await;
+        if driver.is_gone() {
+            *driver = driver::start(&self.shared.endpoint, &self.shared.software).await?;
+        }
+        driver.submit(request, deadline)
+    }
+}
+
+/// The end of a request whose answer did not come.
+fn unknown(operation: OperationCode) -> Error {
+    Error::OutcomeUnknown {
+        operation,
+        cause: None,
+    }
+}
