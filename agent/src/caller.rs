@@ -14,9 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use keyward_sys::peer::{self, PeerCredentials};
-use serde::Serialize;
-use serde_json::value::RawValue;
 
+use crate::audit::{CallerFacts, CallerJson};
 use crate::monitor::{Client, MonitorError, Program};
 use unit::UnitPath;
 
@@ -56,7 +55,7 @@ pub struct Facts {
 #[derive(Debug)]
 struct Known {
     facts: Option<Facts>,
-    audit: Arc<RawValue>,
+    audit: Arc<CallerJson>,
 }
 
 /// How the process behind a connection is held on to.
@@ -157,7 +156,7 @@ impl Caller {
             front,
             known: Mutex::new(Known {
                 facts: None,
-                audit: Arc::from(RawValue::NULL.to_owned()),
+                audit: Arc::default(),
             }),
         };
         // What was read by pid belongs to the peer only if it has the pid still.
@@ -223,7 +222,7 @@ impl Caller {
     /// The caller as it stands in an audit record: uid, gid, pid, unit, exe, exe_sha256, front;
     /// what is not known is left out.
     #[must_use]
-    pub fn audit_json(&self) -> Arc<RawValue> {
+    pub fn audit_json(&self) -> Arc<CallerJson> {
         Arc::clone(&self.known().audit)
     }
 
@@ -269,20 +268,18 @@ impl Caller {
         Ok(())
     }
 
-    fn write_audit(&self, program: Option<&Program>) -> Arc<RawValue> {
-        let record = AuditCaller {
+    fn write_audit(&self, program: Option<&Program>) -> Arc<CallerJson> {
+        let facts = CallerFacts {
             uid: self.uid,
             gid: self.gid,
-            pid: self.pid,
+            pid: Some(self.pid).filter(|pid| *pid != 0),
             unit: self.unit.unit.as_deref(),
             exe: program.and_then(|program| program.exe.as_deref()),
-            exe_sha256: program
-                .and_then(|program| program.sha256)
-                .map(|hash| hash.iter().map(|byte| format!("{byte:02x}")).collect()),
+            exe_sha256: program.and_then(|program| program.sha256.as_ref().map(|hash| &hash[..])),
             front: self.front,
         };
-        match serde_json::value::to_raw_value(&record) {
-            Ok(json) => Arc::from(json),
+        match CallerJson::new(&facts) {
+            Ok(json) => Arc::new(json),
             Err(error) => unreachable!("numbers and strings are JSON: {error}"),
         }
     }
@@ -298,20 +295,6 @@ pub fn has_peer_pidfd() -> bool {
     keyward_sys::fd::seqpacket_pair()
         .and_then(|(socket, _other)| peer::of(socket.as_fd()))
         .is_ok_and(|credentials| credentials.pidfd.is_some())
-}
-
-#[derive(Serialize)]
-struct AuditCaller<'a> {
-    uid: u32,
-    gid: u32,
-    pid: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unit: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exe: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exe_sha256: Option<String>,
-    front: &'a str,
 }
 
 /// The same file with the same content; a name can change, as when a package is upgraded.

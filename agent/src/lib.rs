@@ -1,10 +1,17 @@
-//! The agent: it lets programs use hardware keys, decides who may, and keeps the log.
-//!
-//! `keywardd` is this library and a `main`. It opens no device and loads no library.
+//! The modules of `keywardd`. Read [`request`] first.
 #![forbid(unsafe_code)]
 
+pub mod agent;
 pub mod audit;
 pub mod caller;
 pub mod config;
+pub mod daemon;
+pub mod front;
+pub mod limit;
 pub mod monitor;
+pub mod policy;
 pub mod registry;
+pub mod request;
+pub mod server;
+pub mod verify;
+pub mod worker;

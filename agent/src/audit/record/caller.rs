@@ -59,3 +59,10 @@ impl CallerJson {
         serde_json::value::to_raw_value(&shorter).map(Self)
     }
 }
+
+impl Default for CallerJson {
+    /// Nothing is known.
+    fn default() -> Self {
+        Self(RawValue::NULL.to_owned())
+    }
+}

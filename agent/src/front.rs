@@ -1,0 +1,3 @@
+//! The doors of the agent. A front end translates; it never decides.
+
+pub mod native;

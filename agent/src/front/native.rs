@@ -1,0 +1,8 @@
+//! The native door: protocol/SPEC.md over a Unix stream socket.
+
+mod connection;
+mod outbox;
+mod socket;
+
+pub use connection::serve;
+pub use socket::{Listeners, SocketError};

@@ -1,0 +1,338 @@
+//! One connection: frames in, answers out, in whatever order they come.
+
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use keyward_protocol::frame::{FrameReader, MAX_FRAME};
+use keyward_protocol::message::{
+    Call, ClientMessage, ClientMessageError, Hello, KIND_HELLO, ServerMessage, VERSION, Welcome,
+};
+use keyward_protocol::operation::OperationClass;
+use keyward_protocol::{ErrorCode, Failure, Request};
+use tokio::io::{Interest, Ready};
+use tokio::net::UnixStream;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::outbox::Outbox;
+use crate::agent::{Agent, SOFTWARE};
+use crate::request::{self, Answer, Origin};
+
+/// A client that does not take its answers is not read from.
+const MOST_UNSENT: usize = 2 * MAX_FRAME;
+/// How long a client may take nothing of what is sent to it.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Serves a connection to its end. When `shutdown` turns true, nothing new is read, and what is
+/// under way is finished.
+pub async fn serve(
+    agent: Rc<Agent>,
+    stream: UnixStream,
+    origin: Rc<Origin>,
+    shutdown: watch::Receiver<bool>,
+) {
+    let hello_by = after(agent.config.limits.hello);
+    let mut connection = Connection {
+        agent,
+        stream,
+        origin,
+        reader: FrameReader::default(),
+        outbox: Outbox::default(),
+        tasks: JoinSet::new(),
+        under_way: HashMap::new(),
+        welcomed: false,
+        closing: false,
+        read_by: Some(hello_by),
+        write_by: None,
+    };
+    if let Err(error) = connection.run(shutdown).await {
+        tracing::debug!(%error, "a connection ended");
+    }
+    // Dropping the senders cancels what is under way; each task still writes its record.
+    connection.under_way.clear();
+    connection.tasks.detach_all();
+}
+
+struct Connection {
+    agent: Rc<Agent>,
+    stream: UnixStream,
+    origin: Rc<Origin>,
+    reader: FrameReader,
+    outbox: Outbox,
+    tasks: JoinSet<(u64, Answer)>,
+    /// By id; dropping the sender cancels the request.
+    under_way: HashMap<u64, Option<oneshot::Sender<()>>>,
+    welcomed: bool,
+    closing: bool,
+    /// When the hello, or a frame that has begun, must be whole.
+    read_by: Option<Instant>,
+    /// When the client must have taken something.
+    write_by: Option<Instant>,
+}
+
+impl Connection {
+    async fn run(&mut self, mut shutdown: watch::Receiver<bool>) -> io::Result<()> {
+        loop {
+            self.take_frames();
+            self.release()?;
+            self.write()?;
+            if self.closing && self.tasks.is_empty() && self.outbox.unsent().is_empty() {
+                return Ok(());
+            }
+            let limit = self.read_by.into_iter().chain(self.write_by).min();
+            let interest = self.interest();
+            tokio::select! {
+                biased;
+                Some(done) = self.tasks.join_next(), if !self.tasks.is_empty() => {
+                    self.finished(done);
+                    while let Some(done) = self.tasks.try_join_next() {
+                        self.finished(done);
+                    }
+                }
+                ready = ready(&self.stream, interest) => {
+                    if ready?.is_readable() && self.wants_more() {
+                        self.read()?;
+                    }
+                }
+                () = until(limit) => return self.too_slow(),
+                _ = shutdown.changed(), if !self.closing => self.closing = true,
+            }
+        }
+    }
+
+    fn interest(&self) -> Option<Interest> {
+        match (self.wants_more(), self.outbox.unsent().is_empty()) {
+            (true, true) => Some(Interest::READABLE),
+            (true, false) => Some(Interest::READABLE | Interest::WRITABLE),
+            (false, false) => Some(Interest::WRITABLE),
+            (false, true) => None,
+        }
+    }
+
+    /// Whether there is room for more requests of this client.
+    fn wants_more(&self) -> bool {
+        !self.closing
+            && self.tasks.len() < self.agent.config.limits.pipelined
+            && self.outbox.unsent().len() < MOST_UNSENT
+    }
+
+    fn read(&mut self) -> io::Result<()> {
+        match self.stream.try_read_buf(self.reader.space(0)) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        while !self.outbox.unsent().is_empty() {
+            match self.stream.try_write(self.outbox.unsent()) {
+                Ok(length) => {
+                    self.outbox.sent(length);
+                    self.write_by = None;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.write_by.get_or_insert_with(|| after(WRITE_PATIENCE));
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn release(&mut self) -> io::Result<()> {
+        self.outbox
+            .release(&self.agent.audit, MAX_FRAME)
+            .map_err(|error| {
+                tracing::error!(%error, "answers are held back: the log can't be written");
+                io::Error::other("the log can't be written")
+            })
+    }
+
+    /// Begins whatever whole frames ask for.
+    fn take_frames(&mut self) {
+        while self.wants_more() {
+            let message = match self.reader.next_frame(MAX_FRAME) {
+                Ok(Some(frame)) => ClientMessage::decode(frame),
+                Ok(None) => break,
+                Err(error) => {
+                    let failure = Failure::new(ErrorCode::TooLarge, error.to_string());
+                    return self.refuse_connection(failure);
+                }
+            };
+            self.take(message);
+        }
+        self.reader.compact();
+        let partial = self.reader.is_partial() && self.wants_more();
+        self.read_by = match self.read_by {
+            _ if self.welcomed && !partial => None,
+            None if partial => Some(after(self.agent.config.limits.frame)),
+            earlier => earlier,
+        };
+    }
+
+    fn take(&mut self, message: Result<ClientMessage, ClientMessageError>) {
+        match message {
+            Ok(ClientMessage::Hello(hello)) if !self.welcomed => self.welcome(&hello),
+            _ if !self.welcomed => {
+                self.refuse_connection(malformed("the first message must be a hello"));
+            }
+            Ok(ClientMessage::Hello(_)) => {
+                self.refuse_connection(malformed("a second hello"));
+            }
+            Ok(ClientMessage::Call(call)) => self.begin(call),
+            Ok(ClientMessage::Cancel { id }) => {
+                // The id stays taken until its answer, which now comes soon.
+                self.under_way
+                    .entry(id)
+                    .and_modify(|cancel| drop(cancel.take()));
+            }
+            Err(ClientMessageError::UnknownOperation { id, code }) => {
+                let failure = Failure::new(
+                    ErrorCode::Unsupported,
+                    format!("this agent does not know operation {code}"),
+                )
+                .hint("keyward status  # shows the agent's version");
+                self.outbox.put_failure(Some(id), failure, MAX_FRAME);
+            }
+            Err(error @ ClientMessageError::Body { id, .. }) => {
+                let failure = malformed(&error.to_string());
+                self.outbox.put_failure(Some(id), failure, MAX_FRAME);
+            }
+            Err(error) => self.refuse_connection(malformed(&error.to_string())),
+        }
+    }
+
+    fn welcome(&mut self, hello: &Hello) {
+        if !(hello.oldest..=hello.newest).contains(&VERSION) {
+            let (oldest, newest) = (hello.oldest, hello.newest);
+            return self.refuse_connection(
+                Failure::new(
+                    ErrorCode::Version,
+                    format!(
+                        "the client speaks versions {oldest} to {newest}, this agent {VERSION}"
+                    ),
+                )
+                .hint("update the older of the two"),
+            );
+        }
+        self.welcomed = true;
+        self.read_by = None;
+        let welcome = Welcome {
+            kind: KIND_HELLO,
+            version: VERSION,
+            features: Vec::new(),
+            software: SOFTWARE.into(),
+            max_frame: u32::try_from(MAX_FRAME).unwrap_or(u32::MAX),
+        };
+        self.outbox
+            .put_message(&ServerMessage::Welcome(welcome), MAX_FRAME);
+    }
+
+    fn begin(&mut self, call: Call) {
+        let Call {
+            id,
+            deadline_ms,
+            request,
+        } = call;
+        if self.under_way.contains_key(&id) {
+            return self.refuse_connection(malformed("an id that is under way already"));
+        }
+        let (cancel, cancelled) = oneshot::channel();
+        self.under_way.insert(id, Some(cancel));
+        let limits = &self.agent.config.limits;
+        let wait = deadline_ms
+            .map_or(limits.deadline, |ms| Duration::from_millis(ms.into()))
+            .min(limits.max_deadline);
+        let (agent, origin) = (self.agent.clone(), self.origin.clone());
+        let answer = answer(agent, origin, after(wait), request, cancelled);
+        self.tasks.spawn_local(async move { (id, answer.await) });
+    }
+
+    fn finished(&mut self, done: Result<(u64, Answer), tokio::task::JoinError>) {
+        match done {
+            Ok((id, answer)) => {
+                self.under_way.remove(&id);
+                self.outbox.put(id, answer);
+            }
+            Err(error) => {
+                tracing::error!(%error, "a request ended without an answer");
+                self.closing = true;
+            }
+        }
+    }
+
+    /// Tells why, and reads no more.
+    fn refuse_connection(&mut self, failure: Failure) {
+        self.outbox.put_failure(None, failure, MAX_FRAME);
+        self.closing = true;
+        self.read_by = None;
+    }
+
+    fn too_slow(&mut self) -> io::Result<()> {
+        let failure = Failure::new(
+            ErrorCode::DeadlineExceeded,
+            if self.welcomed {
+                "a frame did not come whole in time"
+            } else {
+                "no hello came in time"
+            },
+        );
+        self.refuse_connection(failure);
+        self.write()?;
+        Err(io::ErrorKind::TimedOut.into())
+    }
+}
+
+async fn answer(
+    agent: Rc<Agent>,
+    origin: Rc<Origin>,
+    deadline: Instant,
+    request: Request,
+    cancelled: oneshot::Receiver<()>,
+) -> Answer {
+    let manages = request.code().class() == OperationClass::Manage;
+    let served = async move {
+        let cancelled = async {
+            let _ = cancelled.await;
+        };
+        request::serve(&agent, &origin, deadline, request, cancelled).await
+    };
+    if manages {
+        // What has begun is finished, whatever becomes of the connection.
+        match tokio::task::spawn_local(served).await {
+            Ok(answer) => answer,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    } else {
+        served.await
+    }
+}
+
+fn malformed(text: &str) -> Failure {
+    Failure::new(ErrorCode::Malformed, text)
+}
+
+fn after(wait: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(wait).unwrap_or(now)
+}
+
+async fn ready(stream: &UnixStream, interest: Option<Interest>) -> io::Result<Ready> {
+    match interest {
+        Some(interest) => stream.ready(interest).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(limit: Option<Instant>) {
+    match limit {
+        Some(limit) => tokio::time::sleep_until(limit).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,355 @@
+//! The pipeline that every request goes through, whatever door it came in by: read this first.
+//!
+//! bytes → [`Request`] → [`Caller`] → key and version from the registry → [`Policy::decide`]
+//! (pure) → [`Authorised`] → worker → output checked → **record written** → reply. A front end
+//! only translates: it gets an [`Answer`], whose bytes come out of it only when its record is in
+//! the log's file.
+
+mod answer;
+mod manage;
+mod read;
+mod reconcile;
+mod usage;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use keyward_backend::VersionId;
+use keyward_protocol::operation::{OperationClass, OperationCode, SignInput};
+use keyward_protocol::{Algorithm, ErrorCode, Failure, Request};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::agent::Agent;
+use crate::audit::{
+    Admission, AuditError, Kind, Outcome, Record, RegistryMark, Reservation, Seq, Suppressed,
+};
+use crate::caller::Caller;
+use crate::policy::{Action, Decision, Facts, Policy};
+use crate::registry::Key;
+use crate::worker::QueueKey;
+
+pub use self::answer::Answer;
+pub(crate) use self::reconcile::Enroller;
+
+/// How old what is known about a caller's program may be for a use.
+const PROGRAM_AGE: Duration = Duration::from_secs(1);
+
+/// Who asks, through which connection.
+pub struct Origin {
+    /// Facts from the kernel.
+    pub caller: Caller,
+    /// Reads that are in the log already: they are recorded once per connection.
+    recorded: RefCell<Vec<(OperationCode, Seq)>>,
+}
+
+impl Origin {
+    /// The origin of a new connection.
+    pub fn new(caller: Caller) -> Self {
+        Self {
+            caller,
+            recorded: RefCell::default(),
+        }
+    }
+}
+
+/// The proof that a request was decided on: no token does anything without one.
+pub struct Authorised {
+    queue_key: QueueKey,
+}
+
+impl Authorised {
+    /// Where the request stands in a token's queue.
+    pub fn queue_key(&self) -> QueueKey {
+        self.queue_key
+    }
+}
+
+/// What the record will say beside who asked for what.
+#[derive(Default)]
+struct Entry {
+    key: Option<Uuid>,
+    version: Option<VersionId>,
+    alias: Option<String>,
+    token: Option<String>,
+    algorithm: Option<Algorithm>,
+    digest: Option<[u8; 32]>,
+    length: Option<usize>,
+    intent: Option<u64>,
+    registry: Option<RegistryMark>,
+    detail: Option<String>,
+    denied: bool,
+}
+
+/// Serves one request, from the decision to the record.
+///
+/// When `cancelled` ends first, nobody waits for the answer any more: what is queued leaves its
+/// queue, and the record says so. Management is never cancelled in the middle.
+pub async fn serve(
+    agent: &Agent,
+    origin: &Origin,
+    deadline: Instant,
+    request: Request,
+    cancelled: impl Future<Output = ()>,
+) -> Answer {
+    let code = request.code();
+    let action = action_of(&request);
+    let reservation = match code {
+        OperationCode::Lock | OperationCode::Status => agent.audit.reserve_emergency(),
+        _ => agent.audit.reserve(),
+    };
+    let reservation = match reservation {
+        Ok(reservation) => reservation,
+        Err(error) => return answer::refused(&error),
+    };
+    let mut entry = Entry::default();
+    let processed = process(agent, origin, deadline, request, action, &mut entry);
+    let result = match code.class() {
+        OperationClass::Manage => processed.await,
+        OperationClass::Use | OperationClass::Read => tokio::select! {
+            biased;
+            result = processed => result,
+            () = cancelled => Err(Failure::new(ErrorCode::Cancelled, "the caller cancelled it")),
+        },
+    };
+    record(agent, origin, action, reservation, &entry, result).await
+}
+
+/// Everything between the request and its record.
+async fn process(
+    agent: &Agent,
+    origin: &Origin,
+    deadline: Instant,
+    request: Request,
+    action: Action,
+    entry: &mut Entry,
+) -> Result<Vec<u8>, Failure> {
+    let class = request.code().class();
+    let age = match class {
+        OperationClass::Manage => Duration::ZERO,
+        OperationClass::Use | OperationClass::Read => PROGRAM_AGE,
+    };
+    let program = origin.caller.refresh_program(&agent.monitor, age).await;
+    program.map_err(|error| {
+        entry.denied = true;
+        Failure::new(
+            ErrorCode::Denied,
+            format!("the caller can't be told: {error}"),
+        )
+        .hint("connect again")
+    })?;
+
+    let permitted = decide(&agent.policy, &origin.caller, action);
+    let key = match key_name(&request) {
+        None => None,
+        // Whoever may not see a key is told what is told where there is none.
+        Some(name) if permitted.is_none() => {
+            entry.denied = true;
+            return Err(not_found(name));
+        }
+        Some(name) => {
+            let key = agent.registry.borrow().key(name);
+            let key = key.ok_or_else(|| not_found(name))?;
+            entry.key = Some(key.id);
+            Some(key)
+        }
+    };
+    let Some(authorised) = permitted else {
+        entry.denied = true;
+        return Err(denied(action));
+    };
+    if class == OperationClass::Manage
+        && !matches!(request.code(), OperationCode::Lock | OperationCode::Unlock)
+        && let Some(why) = &*agent.management_refused.borrow()
+    {
+        return Err(Failure::new(ErrorCode::RegistryMismatch, why.clone()).hint("keyward status"));
+    }
+    dispatch(agent, origin, &authorised, deadline, request, key, entry).await
+}
+
+async fn dispatch(
+    agent: &Agent,
+    origin: &Origin,
+    authorised: &Authorised,
+    deadline: Instant,
+    request: Request,
+    key: Option<Rc<Key>>,
+    entry: &mut Entry,
+) -> Result<Vec<u8>, Failure> {
+    use keyward_protocol::cbor::encode;
+    let key = || {
+        key.clone()
+            .ok_or_else(|| Failure::new(ErrorCode::Internal, "no key"))
+    };
+    let with = usage::With {
+        agent,
+        authorised,
+        deadline,
+    };
+    Ok(match request {
+        Request::Sign(op) => encode(&with.sign(&*key()?, op, entry).await?),
+        Request::Verify(op) => encode(&with.verify(&*key()?, &op, entry)?),
+        Request::Unwrap(op) => {
+            let uid = origin.caller.uid;
+            encode(&with.unwrap(&*key()?, op, uid, entry).await?)
+        }
+        Request::Ecdh(op) => encode(&with.ecdh(&*key()?, op, entry).await?),
+        Request::Random(op) => encode(&with.random(&op, entry).await?),
+        Request::GetPublicKey(op) => encode(&read::public_key(&*key()?, &op, entry)?),
+        Request::Create(op) => {
+            encode(&manage::create(agent, origin, authorised, deadline, op, entry).await?)
+        }
+        Request::Destroy(op) => {
+            let key = key()?;
+            encode(&manage::destroy(agent, origin, authorised, deadline, &key, &op, entry).await?)
+        }
+        Request::Unlock(op) => encode(&manage::unlock(agent, op, entry).await?),
+        Request::Lock(op) => encode(&manage::lock(agent, &op, entry).await?),
+        Request::AcceptToken(op) => encode(&manage::accept_token(agent, origin, &op, entry).await?),
+        Request::List(op) => encode(&read::list(agent, &op)?),
+        Request::Describe(_) => encode(&read::describe(&*key()?)),
+        Request::Status(_) => encode(&read::status(agent)),
+    })
+}
+
+/// Puts the record into the log and the answer behind it.
+async fn record(
+    agent: &Agent,
+    origin: &Origin,
+    action: Action,
+    reservation: Reservation,
+    entry: &Entry,
+    result: Result<Vec<u8>, Failure>,
+) -> Answer {
+    let code = action.code();
+    let class = code.class();
+    let before = origin
+        .recorded
+        .borrow()
+        .iter()
+        .find(|(c, _)| *c == code)
+        .copied();
+    if let (Some((_, seq)), Ok(_)) = (before, &result) {
+        return answer::sealed(agent, seq, result);
+    }
+    let recorded = append(agent, origin, action, reservation, entry, &result);
+    let seq = match recorded {
+        Ok(Recorded::As(seq)) => seq,
+        Ok(Recorded::Counted(proof)) => return answer::counted(proof, result),
+        Err(error) => return answer::refused(&error),
+    };
+    match class {
+        OperationClass::Read if result.is_ok() => origin.recorded.borrow_mut().push((code, seq)),
+        OperationClass::Read | OperationClass::Use => {}
+        // What changed must outlive a crash before anybody is told of it.
+        OperationClass::Manage => {
+            if let Err(error) = agent.audit.sync().await {
+                return answer::refused(&error);
+            }
+        }
+    }
+    answer::sealed(agent, seq, result)
+}
+
+/// What became of a record.
+enum Recorded {
+    As(Seq),
+    Counted(Suppressed),
+}
+
+fn append(
+    agent: &Agent,
+    origin: &Origin,
+    action: Action,
+    reservation: Reservation,
+    entry: &Entry,
+    result: &Result<Vec<u8>, Failure>,
+) -> Result<Recorded, AuditError> {
+    let kind = match action.code().class() {
+        _ if entry.denied => Kind::Denied,
+        OperationClass::Use => Kind::Use,
+        OperationClass::Manage => Kind::ManageOutcome,
+        OperationClass::Read => Kind::Read,
+    };
+    let caller = origin.caller.audit_json();
+    let mut record = Record::new(kind, action.name());
+    record.outcome = Some(match result {
+        Ok(_) => Outcome::Ok,
+        Err(failure) => Outcome::Failed(failure.code),
+    });
+    record.caller = Some(&caller);
+    record.key = entry.key;
+    record.version = entry.version;
+    record.alias = entry.alias.as_deref();
+    record.token = entry.token.as_deref();
+    record.alg = entry.algorithm;
+    record.digest = entry.digest.as_ref().map(<[u8; 32]>::as_slice);
+    record.length = entry.length.map(|length| length as u64);
+    record.intent = entry.intent;
+    record.registry = entry.registry;
+    record.detail = entry.detail.as_deref();
+    if entry.denied {
+        let mut denials = agent.denials.borrow_mut();
+        match denials.admit(origin.caller.uid, std::time::Instant::now()) {
+            Admission::Record { suppressed } => record.suppressed = suppressed,
+            Admission::Count(proof) => return Ok(Recorded::Counted(proof)),
+        }
+    }
+    agent.audit.append(reservation, &record).map(Recorded::As)
+}
+
+/// What the caller wants, told apart where a digest hides what is signed.
+fn action_of(request: &Request) -> Action {
+    match request {
+        Request::Sign(sign) if matches!(sign.input, SignInput::Digest(_)) => Action::SignDigest,
+        other => Action::Operation(other.code()),
+    }
+}
+
+fn decide(policy: &Policy, caller: &Caller, action: Action) -> Option<Authorised> {
+    let facts = Facts {
+        uid: caller.uid,
+        gid: caller.gid,
+        groups: &caller.groups,
+        unit: caller.unit.unit.as_deref(),
+        action,
+    };
+    match policy.decide(&facts) {
+        Decision::Permit => Some(Authorised {
+            queue_key: (caller.uid, caller.pid),
+        }),
+        Decision::Deny => None,
+    }
+}
+
+/// The key that a request names.
+fn key_name(request: &Request) -> Option<&str> {
+    Some(match request {
+        Request::Sign(op) => &op.key,
+        Request::Verify(op) => &op.key,
+        Request::Unwrap(op) => &op.key,
+        Request::Ecdh(op) => &op.key,
+        Request::GetPublicKey(op) => &op.key,
+        Request::Destroy(op) => &op.key,
+        Request::Describe(op) => &op.key,
+        _ => return None,
+    })
+}
+
+fn not_found(name: &str) -> Failure {
+    let shown: String = name.chars().filter(|c| !c.is_control()).take(256).collect();
+    Failure::new(
+        ErrorCode::NotFound,
+        format!("there is no key {shown}, or it is not yours to see"),
+    )
+    .hint("keyward key list")
+}
+
+fn denied(action: Action) -> Failure {
+    Failure::new(
+        ErrorCode::Denied,
+        format!("the policy does not let you {}", action.name()),
+    )
+    .hint("ask whoever runs this agent; the log has the request")
+}

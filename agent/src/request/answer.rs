@@ -1,0 +1,64 @@
+//! What goes back to the caller, behind its record.
+
+use keyward_protocol::{ErrorCode, Failure};
+
+use crate::agent::Agent;
+use crate::audit::{AuditError, Sealed, Seq, Suppressed, Watermark};
+
+/// An answer whose content comes out only when its record is in the log's file.
+pub struct Answer(Inner);
+
+type Content = Result<Vec<u8>, Failure>;
+
+enum Inner {
+    Sealed(Sealed<Content>),
+    /// Nothing was done, since the log can't have it.
+    AuditUnavailable(Failure),
+}
+
+impl Answer {
+    /// The content: the operation's encoded reply, or the failure. `None` if its record has not
+    /// been written up to this watermark, and never will be.
+    pub fn open(self, written: &Watermark) -> Option<Content> {
+        match self.0 {
+            Inner::Sealed(sealed) => sealed.open(written).ok(),
+            Inner::AuditUnavailable(failure) => Some(Err(failure)),
+        }
+    }
+
+    /// The failure of an answer that no record stands behind, for when none can be written.
+    pub fn without_record(self) -> Option<Failure> {
+        match self.0 {
+            Inner::Sealed(_) => None,
+            Inner::AuditUnavailable(failure) => Some(failure),
+        }
+    }
+}
+
+/// Puts the content behind its record; a failure tells the record's number.
+pub(super) fn sealed(agent: &Agent, seq: Seq, mut content: Content) -> Answer {
+    if let Err(failure) = &mut content {
+        failure.audit_id = Some(seq.to_string());
+    }
+    Answer(Inner::Sealed(agent.audit.seal(seq, content)))
+}
+
+/// A denial that the log counts instead of recording it.
+pub(super) fn counted(proof: Suppressed, content: Content) -> Answer {
+    Answer(Inner::Sealed(Sealed::counted(proof, content)))
+}
+
+/// The answer where the log can't be written.
+pub(super) fn refused(error: &AuditError) -> Answer {
+    Answer(Inner::AuditUnavailable(audit_unavailable(error)))
+}
+
+/// Nothing may be done that the log can't have.
+pub(super) fn audit_unavailable(error: &AuditError) -> Failure {
+    tracing::error!(%error, "the log can't be written");
+    Failure::new(
+        ErrorCode::AuditUnavailable,
+        format!("the log can't be written, so nothing is done: {error}"),
+    )
+    .hint("make room on the disk that holds the state folder, then try again")
+}

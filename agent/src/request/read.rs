@@ -1,0 +1,146 @@
+//! Operations that read what there is.
+
+use keyward_protocol::operation::{
+    GetPublicKey, Holding, KeyDescription, KeyList, KeySummary, List, PlacementDescription,
+    PublicKey, StatusReport, TokenStatus, VersionDescription,
+};
+use keyward_protocol::{ErrorCode, Failure, KeyState};
+use uuid::Uuid;
+
+use super::Entry;
+use super::usage::numbered;
+use crate::agent::{Agent, SOFTWARE};
+use crate::registry::Key;
+use crate::worker::Token;
+
+/// How many keys a page has: each takes 2 KiB at the very most.
+const PAGE: usize = 24;
+
+pub(super) fn public_key(
+    key: &Key,
+    op: &GetPublicKey,
+    entry: &mut Entry,
+) -> Result<PublicKey, Failure> {
+    let version = numbered(key, op.version)?;
+    entry.version = Some(version.id);
+    Ok(PublicKey {
+        cose_key: version.public.clone(),
+        spki: version.spki.clone().into(),
+        thumbprint: version.thumbprint,
+        key: key.id_text.clone(),
+        version: version.number,
+    })
+}
+
+pub(super) fn list(agent: &Agent, op: &List) -> Result<KeyList, Failure> {
+    let after = match &op.after {
+        None => None,
+        Some(text) => Some(Uuid::try_parse(text).map_err(|_| {
+            Failure::new(ErrorCode::Invalid, "the place to go on from is no key's id")
+        })?),
+    };
+    let registry = agent.registry.borrow();
+    let mut keys = registry.page(after, PAGE.saturating_add(1));
+    let more = keys.len() > PAGE;
+    keys.truncate(PAGE);
+    let next = keys.last().filter(|_| more).map(|key| key.id_text.clone());
+    Ok(KeyList {
+        keys: keys.iter().map(|key| summary(key)).collect(),
+        next,
+    })
+}
+
+fn summary(key: &Key) -> KeySummary {
+    let placements = key.current().map(|version| &version.placements);
+    let tokens = placements.into_iter().flatten().map(|p| p.token.clone());
+    KeySummary {
+        id: key.id_text.clone(),
+        // A page must fit into a frame: a key with very many names shows the first ones here.
+        aliases: key.aliases.iter().take(4).cloned().collect(),
+        purpose: key.purpose,
+        key_type: key.key_type,
+        state: key.state,
+        tokens: tokens.collect(),
+    }
+}
+
+pub(super) fn describe(key: &Key) -> KeyDescription {
+    let versions = key.versions.iter().map(|version| VersionDescription {
+        version: version.number,
+        state: version.state,
+        created: version.created,
+        thumbprint: version.thumbprint,
+        placements: version
+            .placements
+            .iter()
+            .map(|placement| PlacementDescription {
+                token: placement.token.clone(),
+                locator: placement.locator.clone(),
+                local: placement.local,
+                always_sensitive: placement.always_sensitive,
+                never_extractable: placement.never_extractable,
+            })
+            .collect(),
+    });
+    KeyDescription {
+        id: key.id_text.clone(),
+        aliases: key.aliases.clone(),
+        purpose: key.purpose,
+        key_type: key.key_type,
+        state: key.state,
+        algorithms: if key.state == KeyState::Destroyed {
+            Vec::new()
+        } else {
+            key.purpose.algorithms(key.key_type).to_vec()
+        },
+        formats: key.formats.clone(),
+        tags: key.tags.clone(),
+        created: key.created,
+        versions: versions.collect(),
+    }
+}
+
+pub(super) fn status(agent: &Agent) -> StatusReport {
+    let mut protections = agent.protections.clone();
+    for token in agent.tokens.values() {
+        let report = token.report();
+        for protection in report.iter().flat_map(|report| &report.protections) {
+            protections.push(Holding {
+                name: format!("worker {} {}", token.name(), protection.name),
+                holds: protection.holds,
+                detail: protection.detail.clone(),
+            });
+        }
+    }
+    StatusReport {
+        software: SOFTWARE.into(),
+        mode: agent.mode().into(),
+        started: agent.started,
+        tokens: agent
+            .tokens
+            .values()
+            .map(|t| token_status(agent, t))
+            .collect(),
+        protections,
+        keys: agent.registry.borrow().count() as u64,
+        audit_records: agent.audit.root().0,
+        management_refused: agent.management_refused.borrow().clone(),
+        connections: agent.connections.get() as u64,
+    }
+}
+
+fn token_status(agent: &Agent, token: &Token) -> TokenStatus {
+    let (login, problem) = token.login_state();
+    let registry = agent.registry.borrow();
+    let pinned = registry.token_identity(token.name());
+    TokenStatus {
+        name: token.name().into(),
+        kind: token.kind().into(),
+        login,
+        identity: pinned.map(|identity| identity.to_string()),
+        problem,
+        pending: token.pending() as u64,
+        restarts: token.restarts(),
+        worker_pid: token.worker_pid(),
+    }
+}

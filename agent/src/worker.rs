@@ -1,0 +1,365 @@
+//! The agent's side of a token: what waits for it, and the process that serves it.
+//!
+//! A [`Token`] lives as long as the agent; the worker process behind it comes and goes
+//! ([`supervisor`]). Requests reach it only with an [`Authorised`], which only the pipeline makes.
+
+pub(crate) mod failure;
+mod link;
+mod login;
+mod marker;
+mod queue;
+pub(crate) mod supervisor;
+
+use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use keyward_backend::message::{Outcome, Work};
+use keyward_backend::{BackendError, TokenReport};
+use keyward_protocol::operation::LoginState;
+use keyward_protocol::{ErrorCode, Failure};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+use self::link::{Link, SendError};
+use self::queue::{FairQueue, Full};
+use crate::request::Authorised;
+
+pub(crate) use self::failure::failure_of;
+pub(crate) use self::login::{Login, LoginError};
+
+/// What the configuration says about a token, as far as the agent needs it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The token's name.
+    pub name: String,
+    /// `pkcs11`, …
+    pub kind: &'static str,
+    /// How many threads its worker has.
+    pub threads: usize,
+    /// A call that takes longer has hung: the worker is killed.
+    pub timeout: Duration,
+    /// How many requests may wait.
+    pub queue: usize,
+    /// How many requests of one caller may wait.
+    pub queue_per_caller: usize,
+    /// The file that the worker reads the PIN from.
+    pub pin_file: Option<PathBuf>,
+    /// Whether the monitor keeps the PIN for the next worker.
+    pub remember_pin: bool,
+    /// Where login markers are kept.
+    pub markers: PathBuf,
+}
+
+/// Who stands in a queue: uid and pid.
+pub type QueueKey = (u32, u32);
+
+/// A token of the configuration.
+pub struct Token {
+    settings: Settings,
+    state: RefCell<State>,
+    report: RefCell<Option<TokenReport>>,
+    queue: RefCell<FairQueue<QueueKey, Job>>,
+    link: RefCell<Option<Rc<Link>>>,
+    /// Wakes the supervisor to look at the token again.
+    look_again: Notify,
+    /// Whether keyward may log in by itself: not after somebody locked the token.
+    may_log_in: Cell<bool>,
+    /// Whether the monitor has the PIN.
+    remembered: Cell<bool>,
+    logging_in: tokio::sync::Mutex<()>,
+    restarts: Cell<u64>,
+    /// The agent is ending: no worker is started again.
+    closing: Cell<bool>,
+    /// The last worker has ended.
+    ended: Notify,
+    next_job: Cell<u64>,
+}
+
+/// Where a token is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    /// Its worker is starting; requests wait.
+    Starting,
+    /// It can't be reached, and why.
+    Absent(String),
+    /// Another token is in its place, and which.
+    Changed(String),
+    /// It needs a PIN, and why the last attempt did not help.
+    Locked(Option<String>),
+    /// It can be used.
+    Ready,
+}
+
+struct Job {
+    number: u64,
+    work: Work,
+    reply: oneshot::Sender<Result<Outcome, Failure>>,
+}
+
+impl Token {
+    /// A token that nobody serves yet: give it to a [`supervisor`].
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            state: RefCell::new(State::Starting),
+            report: RefCell::new(None),
+            queue: RefCell::new(FairQueue::new(settings.queue, settings.queue_per_caller)),
+            link: RefCell::new(None),
+            look_again: Notify::new(),
+            may_log_in: Cell::new(true),
+            remembered: Cell::new(false),
+            logging_in: tokio::sync::Mutex::new(()),
+            restarts: Cell::new(0),
+            closing: Cell::new(false),
+            ended: Notify::new(),
+            next_job: Cell::new(0),
+            settings,
+        }
+    }
+
+    /// The token's name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// What kind of hardware it is.
+    pub fn kind(&self) -> &'static str {
+        self.settings.kind
+    }
+
+    /// Has the token do something, when its turn comes.
+    ///
+    /// Dropping the future takes the request out of the queue; what the worker has begun, it
+    /// finishes, and the answer is wiped.
+    pub async fn call(
+        &self,
+        authorised: &Authorised,
+        work: Work,
+        deadline: Instant,
+    ) -> Result<Outcome, Failure> {
+        self.refuse_unless_ready()?;
+        let caller = authorised.queue_key();
+        let number = self.next_job.get();
+        self.next_job.set(number.wrapping_add(1));
+        let (reply, answer) = oneshot::channel();
+        let job = Job {
+            number,
+            work,
+            reply,
+        };
+        if let Err(Full(_)) = self.queue.borrow_mut().push(caller, job) {
+            return Err(Failure::new(
+                ErrorCode::Busy,
+                format!("too many requests wait for token {}", self.name()),
+            ));
+        }
+        let _waiting = Waiting {
+            token: self,
+            caller,
+            number,
+        };
+        self.pump();
+        match tokio::time::timeout_at(deadline, answer).await {
+            Ok(Ok(outcome)) => self.notice(outcome),
+            Ok(Err(_)) => Err(self.died()),
+            Err(_) => Err(Failure::new(
+                ErrorCode::DeadlineExceeded,
+                format!("token {} did not answer before the deadline", self.name()),
+            )),
+        }
+    }
+
+    /// Asks the worker for something that no caller asked for, past the queue.
+    pub(crate) async fn ask(&self, work: &Work) -> Option<Outcome> {
+        let link = self.link.borrow().clone()?;
+        link.ask(work).await
+    }
+
+    /// What a client is told about the token.
+    pub fn login_state(&self) -> (LoginState, Option<String>) {
+        match &*self.state.borrow() {
+            State::Starting => (LoginState::Starting, None),
+            State::Absent(why) => (LoginState::Absent, Some(why.clone())),
+            State::Changed(what) => (LoginState::Changed, Some(what.clone())),
+            State::Locked(why) => (LoginState::Locked, why.clone()),
+            State::Ready => (LoginState::Unlocked, None),
+        }
+    }
+
+    /// What the token said about itself when it was last seen.
+    pub fn report(&self) -> Option<TokenReport> {
+        self.report.borrow().clone()
+    }
+
+    /// How many requests wait or are under way.
+    pub fn pending(&self) -> usize {
+        let under_way = self.link.borrow().as_ref().map_or(0, |l| l.under_way());
+        self.queue.borrow().len().saturating_add(under_way)
+    }
+
+    /// How often its worker was started again.
+    pub fn restarts(&self) -> u64 {
+        self.restarts.get()
+    }
+
+    /// The process id of its worker.
+    pub fn worker_pid(&self) -> Option<u32> {
+        self.link.borrow().as_ref().map(|link| link.pid())
+    }
+
+    /// Has the supervisor look at the token again, now.
+    pub fn look_again(&self) {
+        self.look_again.notify_one();
+    }
+
+    /// Why requests can't even wait, if so.
+    pub fn refuse_unless_ready(&self) -> Result<(), Failure> {
+        let name = self.name();
+        match &*self.state.borrow() {
+            State::Ready | State::Starting => Ok(()),
+            State::Absent(why) => Err(Failure::new(
+                ErrorCode::TokenAbsent,
+                format!("token {name} can't be used: {why}"),
+            )
+            .hint("keyward status")),
+            State::Changed(what) => Err(Failure::new(
+                ErrorCode::TokenChanged,
+                format!("another token is in the place of {name}: {what}"),
+            )
+            .hint(format!("keyward token accept {name}"))),
+            State::Locked(why) => {
+                let why = why.as_ref().map_or(String::new(), |why| format!(": {why}"));
+                Err(Failure::new(
+                    ErrorCode::TokenLocked,
+                    format!("token {name} is locked{why}"),
+                )
+                .hint(format!("keyward unlock {name}")))
+            }
+        }
+    }
+
+    /// Sends what can be sent: one packet more than the worker has threads, so that none of them
+    /// waits, and no more, so that the rest can still be ordered and cancelled.
+    fn pump(&self) {
+        let Some(link) = self.link.borrow().clone() else {
+            return;
+        };
+        if *self.state.borrow() != State::Ready {
+            return;
+        }
+        let most = self.settings.threads.saturating_add(1);
+        while link.under_way() < most {
+            let Some((caller, job)) = self.queue.borrow_mut().pop() else {
+                return;
+            };
+            if job.reply.is_closed() {
+                continue;
+            }
+            match link.send(&job.work, job.reply) {
+                Ok(()) => {}
+                Err((SendError::WouldBlock, reply)) => {
+                    let job = Job { reply, ..job };
+                    self.queue.borrow_mut().put_back(caller, job);
+                    return;
+                }
+                // The supervisor sees the end of the link by itself.
+                Err((SendError::Broken, _)) => return,
+                Err((SendError::TooLarge, reply)) => {
+                    let _ = reply.send(Err(Failure::new(
+                        ErrorCode::TooLarge,
+                        "the request does not fit into a packet to the token's worker",
+                    )));
+                }
+            }
+        }
+    }
+
+    /// Draws conclusions from an answer before the caller sees it.
+    fn notice(&self, outcome: Result<Outcome, Failure>) -> Result<Outcome, Failure> {
+        match outcome? {
+            Outcome::Failed(error) => Err(self.notice_error(error)),
+            done => Ok(done),
+        }
+    }
+
+    /// Draws conclusions from what a worker could not do.
+    fn notice_error(&self, error: BackendError) -> Failure {
+        match &error {
+            BackendError::LoginRequired => {
+                self.enter(State::Locked(None));
+                self.look_again();
+            }
+            BackendError::TokenAbsent(why) => {
+                self.enter(State::Absent(why.clone()));
+                self.look_again();
+            }
+            BackendError::TokenChanged(what) => self.enter(State::Changed(what.clone())),
+            BackendError::DeviceFailed(why) => {
+                tracing::warn!(
+                    token = self.name(),
+                    why,
+                    "the token failed; its worker is started again"
+                );
+                if let Some(link) = &*self.link.borrow() {
+                    link.kill();
+                }
+            }
+            _ => {}
+        }
+        failure_of(self.name(), error)
+    }
+
+    fn enter(&self, state: State) {
+        let refuses = !matches!(state, State::Ready | State::Starting);
+        if *self.state.borrow() != state {
+            tracing::debug!(token = self.name(), ?state, "state");
+        }
+        *self.state.borrow_mut() = state;
+        if refuses {
+            self.refuse_waiting();
+        } else {
+            self.pump();
+        }
+    }
+
+    /// Answers everything that waits with the reason why it can't be done now.
+    fn refuse_waiting(&self) {
+        loop {
+            let Some((_, job)) = self.queue.borrow_mut().pop() else {
+                return;
+            };
+            if let Err(failure) = self.refuse_unless_ready() {
+                let _ = job.reply.send(Err(failure));
+            }
+        }
+    }
+
+    fn died(&self) -> Failure {
+        Failure::new(
+            ErrorCode::TokenFailed,
+            format!(
+                "the worker of token {} ended while it did this; whether it was done is not known",
+                self.name()
+            ),
+        )
+        .hint("keyward status")
+    }
+}
+
+/// Takes a request out of the queue when nobody waits for it any more.
+struct Waiting<'t> {
+    token: &'t Token,
+    caller: QueueKey,
+    number: u64,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let number = self.number;
+        let mut queue = self.token.queue.borrow_mut();
+        if queue.len() > 0 {
+            queue.remove(self.caller, |job| job.number == number);
+        }
+    }
+}

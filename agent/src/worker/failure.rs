@@ -1,0 +1,40 @@
+//! What a caller is told about what a worker could not do.
+
+use keyward_backend::BackendError;
+use keyward_protocol::{ErrorCode, Failure};
+
+/// The failure that a client sees. `UnwrapFailed` says one thing whatever the reason.
+pub(crate) fn failure_of(token: &str, error: BackendError) -> Failure {
+    use BackendError as E;
+    let text = format!("token {token}: {error}");
+    match error {
+        E::LoginRequired => {
+            Failure::new(ErrorCode::TokenLocked, text).hint(format!("keyward unlock {token}"))
+        }
+        E::PinIncorrect => Failure::new(ErrorCode::PinIncorrect, text)
+            .hint(format!("keyward unlock {token}  # with the right PIN")),
+        E::PinBlocked => Failure::new(ErrorCode::PinBlocked, text)
+            .hint("unblock the PIN with the token's own tool and its SO PIN or PUK"),
+        E::PinSource(_) => Failure::new(ErrorCode::TokenLocked, text)
+            .hint(format!("keyward unlock {token}  # or mend the file")),
+        E::TokenAbsent(_) => Failure::new(ErrorCode::TokenAbsent, text).hint("keyward status"),
+        E::TokenChanged(_) => Failure::new(ErrorCode::TokenChanged, text)
+            .hint(format!("keyward token accept {token}")),
+        E::KeyNotFound => Failure::new(ErrorCode::NotFound, text).hint("keyward status"),
+        E::KeyUnsafe(_) => Failure::new(ErrorCode::TokenFailed, text),
+        E::MechanismInvalid(_) => Failure::new(ErrorCode::MechanismInvalid, text),
+        E::Invalid(_) => Failure::new(ErrorCode::Invalid, text),
+        E::UnwrapFailed => unwrap_failed(),
+        E::TokenFull => Failure::new(ErrorCode::TokenFull, text)
+            .hint("keyward key list  # and destroy what is not needed"),
+        E::Busy(_) => Failure::new(ErrorCode::Busy, text),
+        E::DeviceFailed(_) => Failure::new(ErrorCode::TokenFailed, text).hint("keyward status"),
+        // Refused, and whatever a newer worker says.
+        _ => Failure::new(ErrorCode::TokenFailed, text),
+    }
+}
+
+/// The one failure of everything that did not open.
+pub(crate) fn unwrap_failed() -> Failure {
+    Failure::new(ErrorCode::UnwrapFailed, "the ciphertext does not open")
+}

@@ -1,0 +1,213 @@
+//! The life of one worker process, as the agent sees it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use keyward_backend::message::{Answer, MAX_PACKET, Outcome, Work};
+use keyward_protocol::Failure;
+use keyward_sys::{fd, process};
+use rustix::process::Signal;
+use tokio::io::Interest;
+use tokio::net::UnixDatagram;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+use zeroize::Zeroize;
+
+/// The connection to a worker process.
+pub(crate) struct Link {
+    /// A packet socket: tokio has no type for it, and only readiness and [`fd`] are used.
+    socket: UnixDatagram,
+    pidfd: OwnedFd,
+    pid: u32,
+    next_id: Cell<u64>,
+    under_way: RefCell<BTreeMap<u64, UnderWay>>,
+    /// Wakes the watchdog when something is under way again.
+    begun: Notify,
+    packet: RefCell<Vec<u8>>,
+}
+
+struct UnderWay {
+    sent: Instant,
+    reply: oneshot::Sender<Result<Outcome, Failure>>,
+}
+
+/// Why a packet was not sent.
+pub(crate) enum SendError {
+    /// No room in the socket.
+    WouldBlock,
+    /// The worker is gone.
+    Broken,
+    /// No packet may be so large.
+    TooLarge,
+}
+
+type Reply = oneshot::Sender<Result<Outcome, Failure>>;
+
+/// Why the life of a worker ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Ended {
+    /// It closed its end, or died.
+    #[error("it died")]
+    Closed,
+    /// It sent what no worker sends.
+    #[error("it sent {0}")]
+    Misbehaved(&'static str),
+    /// It took too long over one call.
+    #[error("it took too long over one call")]
+    Hung,
+    /// The socket failed.
+    #[error("its socket failed: {0}")]
+    Socket(io::Error),
+}
+
+impl Link {
+    pub(crate) fn new(socket: OwnedFd, pidfd: OwnedFd, pid: u32) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        Ok(Self {
+            socket: UnixDatagram::from_std(socket.into())?,
+            pidfd,
+            pid,
+            next_id: Cell::new(1),
+            under_way: RefCell::default(),
+            begun: Notify::new(),
+            packet: RefCell::default(),
+        })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// How many calls have no answer yet.
+    pub(crate) fn under_way(&self) -> usize {
+        self.under_way.borrow().len()
+    }
+
+    /// Sends a call; the answer comes through `reply`.
+    pub(crate) fn send(&self, work: &Work, reply: Reply) -> Result<(), (SendError, Reply)> {
+        let id = self.next_id.get();
+        let mut packet = self.packet.borrow_mut();
+        encode(id, work, &mut packet);
+        let sent = if packet.len() > MAX_PACKET {
+            Err(SendError::TooLarge)
+        } else {
+            fd::try_send(self.socket.as_fd(), &packet).map_err(|error| match error.kind() {
+                io::ErrorKind::WouldBlock => SendError::WouldBlock,
+                _ => SendError::Broken,
+            })
+        };
+        packet.zeroize();
+        if let Err(error) = sent {
+            return Err((error, reply));
+        }
+        self.next_id.set(id.wrapping_add(1));
+        let mut under_way = self.under_way.borrow_mut();
+        if under_way.is_empty() {
+            self.begun.notify_one();
+        }
+        let sent = Instant::now();
+        under_way.insert(id, UnderWay { sent, reply });
+        Ok(())
+    }
+
+    /// Sends a call past the queue: for what the agent itself asks of a worker.
+    pub(crate) async fn ask(&self, work: &Work) -> Option<Outcome> {
+        let (reply, answer) = oneshot::channel();
+        self.send(work, reply).ok()?;
+        answer.await.ok()?.ok()
+    }
+
+    /// Hands out answers until the worker's life ends; after each batch, `more` may send more.
+    pub(crate) async fn receive(&self, more: impl Fn()) -> Ended {
+        let mut buffer = vec![0; MAX_PACKET];
+        loop {
+            if let Err(error) = self.socket.readable().await {
+                return Ended::Socket(error);
+            }
+            loop {
+                let received = self.socket.try_io(Interest::READABLE, || {
+                    fd::try_receive(self.socket.as_fd(), &mut buffer)
+                });
+                let length = match received {
+                    Ok(0) => return Ended::Closed,
+                    Ok(length) => length,
+                    Err(error) => match error.kind() {
+                        io::ErrorKind::WouldBlock => break,
+                        io::ErrorKind::ConnectionReset => return Ended::Closed,
+                        io::ErrorKind::InvalidData => {
+                            return Ended::Misbehaved("a packet that is too large");
+                        }
+                        _ => return Ended::Socket(error),
+                    },
+                };
+                let packet = buffer.get_mut(..length).unwrap_or_default();
+                let answer = minicbor::decode::<Answer>(packet);
+                packet.zeroize();
+                let Ok(Answer { id, outcome }) = answer else {
+                    return Ended::Misbehaved("a packet that is no answer");
+                };
+                let Some(call) = self.under_way.borrow_mut().remove(&id) else {
+                    return Ended::Misbehaved("an answer that nobody waits for");
+                };
+                // The caller may have gone: its answer is wiped as it is dropped.
+                let _ = call.reply.send(Ok(outcome));
+            }
+            more();
+        }
+    }
+
+    /// Ends when a call is under way for longer than `limit`.
+    pub(crate) async fn watch(&self, limit: Duration) -> Ended {
+        loop {
+            let oldest = self
+                .under_way
+                .borrow()
+                .first_key_value()
+                .map(|(_, c)| c.sent);
+            let Some(oldest) = oldest else {
+                self.begun.notified().await;
+                continue;
+            };
+            let latest = oldest.checked_add(limit).unwrap_or(oldest);
+            if latest <= Instant::now() {
+                return Ended::Hung;
+            }
+            tokio::time::sleep_until(latest).await;
+        }
+    }
+
+    /// Tells the worker that nothing more comes: it ends by itself then.
+    pub(crate) fn finish(&self) {
+        let _ = self.socket.shutdown(std::net::Shutdown::Write);
+    }
+
+    /// Kills the worker: the end is then seen by [`Link::receive`].
+    pub(crate) fn kill(&self) {
+        if let Err(error) = process::kill(self.pidfd.as_fd(), Signal::KILL) {
+            tracing::debug!(pid = self.pid, %error, "the worker could not be killed");
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn encode(id: u64, work: &Work, packet: &mut Vec<u8>) {
+    // The bytes of a `message::Call`, without moving the work into one.
+    let mut encoder = minicbor::Encoder::new(packet);
+    let encoded = encoder
+        .array(2)
+        .and_then(|e| e.u64(id))
+        .and_then(|e| e.encode(work))
+        .map(|_| ());
+    match encoded {
+        Ok(()) => {}
+        Err(error) => unreachable!("writing to a Vec does not fail: {error}"),
+    }
+}

@@ -1,0 +1,279 @@
+//! Gives a token its PIN, under rules that keep its tries.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use keyward_backend::message::{Credential, Outcome, SourceIdentity, Work};
+use keyward_backend::token::PinTries;
+use keyward_backend::{BackendError, TokenReport};
+use keyward_protocol::{ErrorCode, Failure, SecretBytes};
+
+use super::marker::{Marker, MarkerFile, Source, TryOutcome, Withheld, judge};
+use super::{State, Token, failure_of};
+use crate::monitor::Client as Monitor;
+
+/// Where the PIN of a login comes from.
+pub enum Login {
+    /// A person typed it.
+    Given(SecretBytes),
+    /// The file of the configuration.
+    File,
+    /// The monitor kept it and gave it to the worker.
+    Remembered,
+}
+
+/// Why a token was not unlocked.
+#[derive(Debug)]
+pub enum LoginError {
+    /// The token is not in a state to take a PIN, or refused it.
+    Failed(Failure),
+    /// keyward holds the PIN back.
+    Withheld(Failure),
+}
+
+impl LoginError {
+    /// What the caller is told.
+    pub fn into_failure(self) -> Failure {
+        match self {
+            Self::Failed(failure) | Self::Withheld(failure) => failure,
+        }
+    }
+}
+
+impl Token {
+    /// Gives the token a PIN. One try at a time, each marked on the disk before it is sent.
+    pub async fn unlock(
+        &self,
+        login: Login,
+        spend: bool,
+        monitor: &Monitor,
+    ) -> Result<(), LoginError> {
+        let _one_at_a_time = self.logging_in.lock().await;
+        if self.is_ready() {
+            return Ok(());
+        }
+        let report = self.lockable()?;
+        let before = self.markers().read().map_err(|e| self.marker_failed(&e))?;
+        let (credential, source, keep) = self.credential(login)?;
+        if report.pin_tries == PinTries::Blocked {
+            return Err(LoginError::Failed(failure_of(
+                self.name(),
+                BackendError::PinBlocked,
+            )));
+        }
+        judge(before.as_ref(), report.pin_tries, source, spend)
+            .map_err(|withheld| LoginError::Withheld(self.withheld(withheld)))?;
+
+        let refusals = before.as_ref().map_or(0, |marker| marker.refusals);
+        let mut marker = Marker {
+            serial: report.identity.serial.clone(),
+            source,
+            outcome: TryOutcome::Unknown,
+            refusals,
+        };
+        let markers = self.markers();
+        markers.write(&marker).map_err(|e| self.marker_failed(&e))?;
+        let link = self.link.borrow().clone();
+        let outcome = match link {
+            Some(link) => link.ask(&Work::Login(credential)).await,
+            None => None,
+        };
+        let kept = match outcome {
+            Some(Outcome::Token(report)) => {
+                *self.report.borrow_mut() = Some(report);
+                markers.clear()
+            }
+            Some(Outcome::Failed(error)) => {
+                let kept = if is_refusal(&error) {
+                    marker.outcome = TryOutcome::Refused;
+                    marker.refusals = refusals.saturating_add(1);
+                    markers.write(&marker)
+                } else if spent_nothing(&error) {
+                    markers.restore(before.as_ref())
+                } else {
+                    Ok(())
+                };
+                kept.map_err(|e| self.marker_failed(&e))?;
+                self.may_log_in.set(false);
+                return Err(LoginError::Failed(self.notice_error(error)));
+            }
+            // The worker died: whether the token counted the try is not known. The marker stays.
+            _ => return Err(LoginError::Failed(self.died())),
+        };
+        kept.map_err(|e| self.marker_failed(&e))?;
+        self.may_log_in.set(true);
+        self.enter(State::Ready);
+        if let Some(pin) = keep {
+            let kept = monitor.remember(self.name(), pin).await;
+            self.remembered.set(kept.is_ok());
+        }
+        Ok(())
+    }
+
+    /// Takes the PIN away: the token logs out, and keyward does not log in by itself again.
+    pub async fn lock(&self, monitor: &Monitor) -> Result<(), Failure> {
+        let _one_at_a_time = self.logging_in.lock().await;
+        self.may_log_in.set(false);
+        self.remembered.set(false);
+        let _ = monitor.forget(self.name()).await;
+        let known = matches!(*self.state.borrow(), State::Ready | State::Locked(_));
+        if known {
+            self.enter(State::Locked(None));
+        }
+        let link = self.link.borrow().clone();
+        let Some(link) = link else {
+            return Ok(());
+        };
+        match link.ask(&Work::Logout).await {
+            Some(Outcome::Done) => Ok(()),
+            // A token that can't log out is left without its worker, and so without its PIN.
+            _ => {
+                link.kill();
+                Ok(())
+            }
+        }
+    }
+
+    /// Logs in from whatever source needs no person, if that is allowed; else the token is locked.
+    pub(super) async fn log_in_alone(&self, monitor: &Monitor) {
+        let login = if !self.may_log_in.get() {
+            return self.enter(State::Locked(None));
+        } else if self.remembered.get() {
+            Login::Remembered
+        } else if self.settings.pin_file.is_some() {
+            Login::File
+        } else {
+            return self.enter(State::Locked(None));
+        };
+        if let Err(error) = self.unlock(login, false, monitor).await {
+            let failure = error.into_failure();
+            tracing::warn!(token = self.name(), %failure, "not unlocked");
+            let waits = matches!(*self.state.borrow(), State::Starting | State::Locked(_));
+            if waits {
+                self.enter(State::Locked(Some(failure.message)));
+            }
+        }
+    }
+
+    /// The token's report, if it is in a state to take a PIN.
+    fn lockable(&self) -> Result<TokenReport, LoginError> {
+        let state = self.state.borrow().clone();
+        match (state, &*self.report.borrow()) {
+            (State::Locked(_) | State::Starting, Some(report)) => Ok(report.clone()),
+            (State::Starting, None) => Err(LoginError::Failed(
+                Failure::new(
+                    ErrorCode::TokenAbsent,
+                    format!("token {} is not up yet", self.name()),
+                )
+                .hint("keyward status"),
+            )),
+            _ => Err(LoginError::Failed(
+                self.refuse_unless_ready()
+                    .err()
+                    .unwrap_or_else(|| self.died()),
+            )),
+        }
+    }
+
+    fn credential(
+        &self,
+        login: Login,
+    ) -> Result<(Credential, Source, Option<SecretBytes>), LoginError> {
+        Ok(match login {
+            Login::Given(pin) => {
+                let keep = self.settings.remember_pin;
+                let keep = keep.then(|| SecretBytes::copy_from(pin.expose()));
+                (Credential::Given(pin), Source::Person, keep)
+            }
+            Login::Remembered => (Credential::Remembered, Source::Remembered, None),
+            Login::File => {
+                let path = self.settings.pin_file.as_deref().ok_or_else(|| {
+                    LoginError::Failed(
+                        Failure::new(
+                            ErrorCode::Invalid,
+                            format!(
+                                "the configuration names no PIN file for token {}",
+                                self.name()
+                            ),
+                        )
+                        .hint(format!("keyward unlock {}", self.name())),
+                    )
+                })?;
+                let identity = source_identity(path).map_err(|error| {
+                    LoginError::Failed(failure_of(
+                        self.name(),
+                        BackendError::PinSource(format!("{}: {error}", path.display())),
+                    ))
+                })?;
+                (Credential::File(identity), identity.into(), None)
+            }
+        })
+    }
+
+    fn markers(&self) -> MarkerFile {
+        MarkerFile::new(&self.settings.markers, self.name())
+    }
+
+    fn marker_failed(&self, error: &io::Error) -> LoginError {
+        LoginError::Withheld(Failure::new(
+            ErrorCode::Internal,
+            format!(
+                "the PIN of token {} was not sent, because the try can't be noted in {}: {error}",
+                self.name(),
+                self.settings.markers.display()
+            ),
+        ))
+    }
+
+    fn withheld(&self, withheld: Withheld) -> Failure {
+        let name = self.name();
+        let why = match withheld {
+            Withheld::LastTry => "the token has one try left",
+            Withheld::OutcomeUnknown => {
+                "the worker or the agent died in the middle of the try before, and whether the \
+                 token counted it is not known"
+            }
+            Withheld::RefusedBefore => {
+                "the token has refused what its source holds, and the source has not changed"
+            }
+            Withheld::TooManyRefusals => {
+                "two were refused, and the token does not say how many tries are left"
+            }
+        };
+        Failure::new(
+            ErrorCode::PinWithheld,
+            format!("the PIN of token {name} was not sent: {why}"),
+        )
+        .hint(format!("keyward unlock {name} --spend-last-try"))
+    }
+}
+
+/// Which state the file is in now; Landlock does not keep the agent from asking.
+fn source_identity(path: &Path) -> io::Result<SourceIdentity> {
+    let file = std::fs::symlink_metadata(path)?;
+    let nanoseconds = |s: i64, ns: i64| s.saturating_mul(1_000_000_000).saturating_add(ns);
+    Ok(SourceIdentity {
+        device: file.dev(),
+        inode: file.ino(),
+        size: file.size(),
+        modified: nanoseconds(file.mtime(), file.mtime_nsec()),
+        changed: nanoseconds(file.ctime(), file.ctime_nsec()),
+    })
+}
+
+/// The token has seen the PIN and said no.
+fn is_refusal(error: &BackendError) -> bool {
+    matches!(error, BackendError::PinIncorrect | BackendError::PinBlocked)
+}
+
+/// The PIN certainly did not reach the token.
+fn spent_nothing(error: &BackendError) -> bool {
+    matches!(
+        error,
+        BackendError::PinSource(_)
+            | BackendError::TokenAbsent(_)
+            | BackendError::TokenChanged(_)
+            | BackendError::Busy(_)
+    )
+}
