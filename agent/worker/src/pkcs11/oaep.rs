@@ -27,8 +27,8 @@ pub fn decode<D: Digest>(encoded: &[u8], label: &[u8]) -> Result<SecretBytes, De
     if block.len() <= hash_length {
         return Err(DecodeFailed);
     }
-    mask::<D>(seed, block);
     mask::<D>(block, seed);
+    mask::<D>(seed, block);
     let (label_hash, message) = block
         .split_at_mut_checked(hash_length)
         .ok_or(DecodeFailed)?;

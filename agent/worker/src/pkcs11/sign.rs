@@ -101,7 +101,7 @@ fn full_width(signature: Vec<u8>, length: usize, algorithm: Algorithm) -> Result
     };
     let half = length.checked_div(2).unwrap_or_default();
     match algorithm {
-        Algorithm::Esp256 | Algorithm::Esp384 if signature.len() % 2 == 0 => {
+        Algorithm::Esp256 | Algorithm::Esp384 if signature.len().is_multiple_of(2) => {
             let width = signature.len().checked_div(2).unwrap_or_default();
             let (r, s) = signature.split_at_checked(width).ok_or_else(wrong)?;
             let zeros = half.checked_sub(width).ok_or_else(wrong)?;

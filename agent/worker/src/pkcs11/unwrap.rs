@@ -19,20 +19,19 @@ use super::oaep;
 use super::session::{Key, Session};
 use super::token::Found;
 
-/// What the token has refused of OAEP, by hash and by whether there is a label. Each is asked for
-/// once: SoftHSM 2.6.1 has SHA-1 without a label only.
+/// The hashes that the token has refused for OAEP. Each is asked for once: SoftHSM 2.6.1 has SHA-1.
 #[derive(Debug, Default)]
-pub(super) struct OaepSupport([AtomicBool; 4]);
+pub(super) struct OaepSupport {
+    no_sha1: AtomicBool,
+    no_sha256: AtomicBool,
+}
 
 impl OaepSupport {
-    fn refused(&self, hash: Hash, label: &[u8]) -> Option<&AtomicBool> {
-        let at = match (hash, label.is_empty()) {
-            (Hash::Sha1, true) => 0,
-            (Hash::Sha1, false) => 1,
-            (Hash::Sha256, true) => 2,
-            (Hash::Sha256, false) => 3,
-        };
-        self.0.get(at)
+    fn refused(&self, hash: Hash) -> &AtomicBool {
+        match hash {
+            Hash::Sha1 => &self.no_sha1,
+            Hash::Sha256 => &self.no_sha256,
+        }
     }
 }
 
@@ -64,17 +63,17 @@ impl Session<'_> {
                 .into());
             }
             let ciphertext = in_range(&unwrap.ciphertext, &key.modulus);
-            let refused = token.oaep.refused(hash, &unwrap.label);
-            if found
-                .mechanisms
-                .can(MechanismType::RSA_PKCS_OAEP, MechanismInfo::decrypt)
-                && !refused.is_some_and(|refused| refused.load(Ordering::Relaxed))
+            let refused = token.oaep.refused(hash);
+            let mechanisms = &found.mechanisms;
+            // SoftHSM 2.6.1 takes a label and ignores it, so that every ciphertext would open with
+            // every label: labels are always checked here.
+            if unwrap.label.is_empty()
+                && mechanisms.can(MechanismType::RSA_PKCS_OAEP, MechanismInfo::decrypt)
+                && !refused.load(Ordering::Relaxed)
             {
-                match by_token(session, key, hash, &unwrap.label, &ciphertext) {
+                match by_token(session, key, hash, &ciphertext) {
                     Err(Error::Pkcs11(code, Function::DecryptInit)) if is_about_oaep(code) => {
-                        if let Some(refused) = refused {
-                            refused.store(true, Ordering::Relaxed);
-                        }
+                        refused.store(true, Ordering::Relaxed);
                     }
                     opened => return finish(session, opened),
                 }
@@ -101,18 +100,13 @@ fn by_token(
     session: &RawSession,
     key: &Key,
     hash: Hash,
-    label: &[u8],
     ciphertext: &[u8],
 ) -> cryptoki::error::Result<SecretBytes> {
-    let source = match label {
-        [] => PkcsOaepSource::empty(),
-        label => PkcsOaepSource::data_specified(label),
-    };
     let (kind, mgf) = match hash {
         Hash::Sha1 => (MechanismType::SHA1, PkcsMgfType::MGF1_SHA1),
         Hash::Sha256 => (MechanismType::SHA256, PkcsMgfType::MGF1_SHA256),
     };
-    let mechanism = Mechanism::RsaPkcsOaep(PkcsOaepParams::new(kind, mgf, source));
+    let mechanism = Mechanism::RsaPkcsOaep(PkcsOaepParams::new(kind, mgf, PkcsOaepSource::empty()));
     let mut opened = session.decrypt(&mechanism, key.handle, ciphertext)?;
     let secret = SecretBytes::copy_from(&opened);
     opened.zeroize();
@@ -132,7 +126,8 @@ fn by_decoding(
         .can(MechanismType::RSA_X_509, MechanismInfo::decrypt)
     {
         return Err(BackendError::MechanismInvalid(
-            "the token has neither this OAEP nor raw RSA (CKM_RSA_X_509)".to_owned(),
+            "the token lacks raw RSA (CKM_RSA_X_509), which keyward needs for OAEP with a label or with a hash that \
+             the token lacks".to_owned(),
         )
         .into());
     }
@@ -156,7 +151,7 @@ fn by_decoding(
     opened.map_err(|oaep::DecodeFailed| BackendError::UnwrapFailed.into())
 }
 
-/// The codes with which tokens refuse a hash or a label before they see a ciphertext.
+/// The codes with which tokens refuse a hash before they see a ciphertext.
 fn is_about_oaep(code: RvError) -> bool {
     matches!(
         code,
