@@ -137,3 +137,144 @@ pub fn identity(stat: &Stat) -> SourceIdentity {
 fn source(what: &str) -> BackendError {
     BackendError::PinSource(what.to_owned())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::PathBuf;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    struct Rig {
+        dir: TempDir,
+    }
+
+    impl Rig {
+        fn new(content: &[u8]) -> Self {
+            let rig = Self {
+                dir: tempfile::tempdir().unwrap(),
+            };
+            fs::write(rig.path(), content).unwrap();
+            rig.mode(0o600);
+            rig
+        }
+
+        fn path(&self) -> PathBuf {
+            self.dir.path().join("pin")
+        }
+
+        fn mode(&self, mode: u32) {
+            fs::set_permissions(self.path(), fs::Permissions::from_mode(mode)).unwrap();
+        }
+
+        fn seen(&self) -> SourceIdentity {
+            identity(&rustix::fs::stat(self.path()).unwrap())
+        }
+
+        fn read(&self) -> Result<SecretBytes> {
+            read(&self.path(), self.seen())
+        }
+
+        fn refusal(&self) -> String {
+            match self.read() {
+                Err(BackendError::PinSource(why)) => why,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_pin_is_read_without_its_line_end() {
+        for (content, pin) in [
+            ("1234", "1234"),
+            ("1234\n", "1234"),
+            ("1 \n\n", "1 \n"),
+            ("é", "é"),
+        ] {
+            let read = Rig::new(content.as_bytes()).read();
+            assert_eq!(read, Ok(SecretBytes::copy_from(pin.as_bytes())));
+        }
+        let longest = vec![b'1'; MOST];
+        assert_eq!(
+            Rig::new(&longest).read(),
+            Ok(SecretBytes::copy_from(&longest))
+        );
+        let rig = Rig::new(b"1234");
+        rig.mode(0o400);
+        assert!(rig.read().is_ok());
+    }
+
+    #[test]
+    fn a_file_that_holds_no_pin_is_refused() {
+        for content in [b"".as_slice(), b"\n", b"\xff", &[b'1'; MOST + 1]] {
+            assert!(matches!(
+                Rig::new(content).read(),
+                Err(BackendError::PinSource(_))
+            ));
+        }
+    }
+
+    #[test]
+    fn a_file_that_others_may_read_is_refused() {
+        let rig = Rig::new(b"1234");
+        for mode in [0o640, 0o604, 0o610, 0o602, 0o777] {
+            rig.mode(mode);
+            assert!(rig.refusal().contains("chmod 600"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused() {
+        let rig = Rig::new(b"1234");
+        let link = rig.dir.path().join("link");
+        symlink(rig.path(), &link).unwrap();
+        assert!(
+            matches!(read(&link, rig.seen()), Err(BackendError::PinSource(why)) if why.contains("symbolic"))
+        );
+        let refused = read(rig.dir.path(), rig.seen());
+        assert!(matches!(refused, Err(BackendError::PinSource(why)) if why.contains("regular")));
+        fs::remove_file(rig.path()).unwrap();
+        let missing = read(&rig.path(), Rig::new(b"1").seen());
+        assert!(matches!(missing, Err(BackendError::PinSource(_))));
+    }
+
+    #[test]
+    fn a_file_in_another_state_than_was_seen_is_refused() {
+        let rig = Rig::new(b"1234");
+        let seen = rig.seen();
+        fs::write(rig.path(), b"12345").unwrap();
+        let refused = read(&rig.path(), seen);
+        assert!(matches!(&refused, Err(BackendError::PinSource(why)) if why.contains("changed")));
+        assert!(!format!("{refused:?}").contains("1234"));
+        assert!(rig.read().is_ok());
+    }
+
+    #[test]
+    fn what_is_not_there_is_an_error_about_the_source() {
+        let none = Credentials::default();
+        let seen = Rig::new(b"1").seen();
+        for credential in [
+            Credential::Remembered,
+            Credential::File(seen),
+            Credential::Given(SecretBytes::zeroed(0)),
+        ] {
+            let refused = none.resolve(credential);
+            assert!(matches!(refused, Err(BackendError::PinSource(_))));
+        }
+    }
+
+    #[test]
+    fn a_remembered_pin_is_there_until_it_is_forgotten() {
+        let pin = SecretBytes::copy_from(b"1234");
+        let credentials = Credentials::new(None, Some(pin));
+        for _ in 0..2 {
+            assert!(credentials.resolve(Credential::Remembered).is_ok());
+        }
+        credentials.forget();
+        assert!(credentials.resolve(Credential::Remembered).is_err());
+    }
+}

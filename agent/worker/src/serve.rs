@@ -16,7 +16,7 @@ use crate::credential::Credentials;
 use thread::Shared;
 
 /// How long requests may still run after the agent has gone.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(2);
 
 /// How many threads serve, and how they wait.
 #[derive(Clone, Copy, Debug)]

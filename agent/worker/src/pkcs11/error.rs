@@ -94,7 +94,8 @@ pub(super) fn answer(error: &Error) -> BackendError {
         | R::CantLock
         | R::NeedToCreateThreads
         | R::SessionHandleInvalid
-        | R::SessionClosed => B::DeviceFailed(text()),
+        | R::SessionClosed
+        | R::OperationActive => B::DeviceFailed(text()),
         R::MechanismInvalid
         | R::MechanismParamInvalid
         | R::FunctionNotSupported
@@ -121,13 +122,23 @@ pub(super) fn answer(error: &Error) -> BackendError {
 
 /// The codes after which a session and all handles are to be had anew, and nothing was done.
 pub(super) fn is_stale(code: RvError) -> bool {
-    matches!(
-        code,
-        RvError::SessionHandleInvalid
-            | RvError::SessionClosed
-            | RvError::KeyHandleInvalid
-            | RvError::ObjectHandleInvalid
-    )
+    is_dead(code)
+        || matches!(
+            code,
+            RvError::KeyHandleInvalid | RvError::ObjectHandleInvalid | RvError::OperationActive
+        )
+}
+
+/// The codes that tell that a session is no more.
+fn is_dead(code: RvError) -> bool {
+    matches!(code, RvError::SessionHandleInvalid | RvError::SessionClosed)
+}
+
+/// Whether the session that a failure came through is still there.
+pub(super) fn is_alive(failure: &Failure) -> bool {
+    !failure
+        .code()
+        .is_some_and(|code| is_dead(code) || is_gone(code))
 }
 
 /// The codes that tell that the token, and with it every session, has been away.

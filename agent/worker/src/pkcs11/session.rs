@@ -12,7 +12,7 @@ use keyward_backend::message::{Derive, Generate, Sign, Unwrap};
 use keyward_backend::{BackendError, KeyReport, Result, VersionId};
 use keyward_protocol::{KeyType, SecretBytes};
 
-use super::error::{Attempt, Failure, answer, code, is_doubtful, is_gone, is_stale};
+use super::error::{Attempt, Failure, answer, code, is_alive, is_doubtful, is_gone, is_stale};
 use super::{Token, public_key};
 
 /// The most handles that a thread keeps.
@@ -70,7 +70,7 @@ impl<'a> Session<'a> {
     ) -> Result<T> {
         match self.try_with_key(id, &act) {
             Err(failure) if failure.code().is_some_and(is_stale) => {
-                self.renew()?;
+                self.renew(is_alive(&failure))?;
                 self.try_with_key(id, &act)
             }
             done => done,
@@ -88,7 +88,7 @@ impl<'a> Session<'a> {
         let first = self.on_session(&mut act);
         let done = match first {
             Err(failure) if failure.code().is_some_and(is_stale) => {
-                self.renew()?;
+                self.renew(is_alive(&failure))?;
                 self.on_session(&mut act)
             }
             done => done,
@@ -161,7 +161,7 @@ impl<'a> Session<'a> {
     /// Forgets what other threads found to be no longer right.
     fn refresh(&mut self) -> Result<()> {
         if self.removals != self.token.removals.load(Ordering::SeqCst) {
-            return self.renew();
+            return self.renew(false);
         }
         let epoch = self.token.epoch.load(Ordering::SeqCst);
         if self.epoch != epoch {
@@ -172,9 +172,12 @@ impl<'a> Session<'a> {
     }
 
     /// Has a new session, and nothing looked up.
-    fn renew(&mut self) -> Result<()> {
-        // The old one is not valid: closing it could close a newer one with the same number.
-        std::mem::forget(self.own.take());
+    fn renew(&mut self, alive: bool) -> Result<()> {
+        match self.own.take() {
+            // Closing it could close a newer one with the same number.
+            old if !alive => std::mem::forget(old),
+            old => drop(old),
+        }
         self.keys.clear();
         *self = Self::open(self.token)?;
         Ok(())

@@ -14,7 +14,8 @@ use sha1::Sha1;
 use sha2::Sha256;
 use zeroize::Zeroize;
 
-use super::error::Attempt;
+use super::Token;
+use super::error::{Attempt, code};
 use super::oaep;
 use super::session::{Key, Session};
 use super::token::Found;
@@ -75,10 +76,18 @@ impl Session<'_> {
                     Err(Error::Pkcs11(code, Function::DecryptInit)) if is_about_oaep(code) => {
                         refused.store(true, Ordering::Relaxed);
                     }
-                    opened => return finish(session, opened),
+                    opened => return finish(token, session, opened),
                 }
             }
-            by_decoding(session, &found, key, hash, &unwrap.label, &ciphertext)
+            by_decoding(
+                token,
+                session,
+                &found,
+                key,
+                hash,
+                &unwrap.label,
+                &ciphertext,
+            )
         })
     }
 }
@@ -114,6 +123,7 @@ fn by_token(
 }
 
 fn by_decoding(
+    token: &Token,
     session: &RawSession,
     found: &Found,
     key: &Key,
@@ -143,7 +153,7 @@ fn by_decoding(
         raw.zeroize();
         encoded
     });
-    let encoded = finish(session, encoded)?;
+    let encoded = finish(token, session, encoded)?;
     let opened = match hash {
         Hash::Sha1 => oaep::decode::<Sha1>(encoded.expose(), label),
         Hash::Sha256 => oaep::decode::<Sha256>(encoded.expose(), label),
@@ -165,13 +175,21 @@ fn is_about_oaep(code: RvError) -> bool {
 /// Turns what a token says to a ciphertext into the one error. Codes about session, login or
 /// device stay, if the token says the same about itself without the ciphertext: SoftHSM answers
 /// CKR_GENERAL_ERROR to padding, others CKR_FUNCTION_FAILED or CKR_DEVICE_ERROR.
-fn finish<T>(session: &RawSession, opened: cryptoki::error::Result<T>) -> Attempt<T> {
+fn finish<T>(
+    token: &Token,
+    session: &RawSession,
+    opened: cryptoki::error::Result<T>,
+) -> Attempt<T> {
     let error = match opened {
         Ok(opened) => return Ok(opened),
         Err(error) => error,
     };
     if let Error::Pkcs11(_, Function::DecryptInit) = &error {
         return Err(error.into());
+    }
+    if code(&error) == Some(RvError::DeviceError) {
+        // Whatever the reason, a handle can mean another key now.
+        token.forget_handles();
     }
     session.get_session_info()?;
     match error {
