@@ -139,7 +139,12 @@ fn source(what: &str) -> BackendError {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};

@@ -117,7 +117,12 @@ fn full_width(signature: Vec<u8>, length: usize, algorithm: Algorithm) -> Result
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
 mod tests {
     use keyward_backend::VersionId;
 
