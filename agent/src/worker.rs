@@ -294,7 +294,10 @@ impl Token {
                 self.enter(State::Absent(why.clone()));
                 self.look_again();
             }
-            BackendError::TokenChanged(what) => self.enter(State::Changed(what.clone())),
+            BackendError::TokenChanged(what) => {
+                self.enter(State::Changed(what.clone()));
+                self.look_again();
+            }
             BackendError::DeviceFailed(why) => {
                 tracing::warn!(
                     token = self.name(),

@@ -47,16 +47,15 @@ impl Enrolment for Enroller {
     }
 
     async fn ready(&self, token: &Rc<Token>) {
-        let mine = |intent: &OpenIntent| intent.token.as_deref() == Some(token.name());
-        let intents: Vec<_> = self
-            .0
-            .open_intents
-            .borrow_mut()
-            .extract_if(.., |i| mine(i))
-            .collect();
-        for intent in intents {
-            if !self.finish(token, &intent).await {
-                self.0.open_intents.borrow_mut().push(intent);
+        let mine = |intent: &&OpenIntent| intent.token.as_deref() == Some(token.name());
+        let intents = &self.0.open_intents;
+        let open: Vec<_> = intents.borrow().iter().filter(mine).cloned().collect();
+        for intent in open {
+            // It stays open until it is finished, also if the worker dies in the middle.
+            if self.finish(token, &intent).await {
+                intents
+                    .borrow_mut()
+                    .retain(|i| i.audit_id != intent.audit_id);
             }
         }
     }

@@ -179,6 +179,11 @@ impl Link {
         }
     }
 
+    /// Gives up what is under way: nobody will answer it.
+    pub(crate) fn abandon(&self) {
+        self.under_way.borrow_mut().clear();
+    }
+
     /// Tells the worker that nothing more comes: it ends by itself then.
     pub(crate) fn finish(&self) {
         let _ = self.socket.shutdown(std::net::Shutdown::Write);

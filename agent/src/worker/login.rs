@@ -3,6 +3,7 @@
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 use keyward_backend::message::{Credential, Outcome, SourceIdentity, Work};
 use keyward_backend::token::PinTries;
@@ -12,6 +13,9 @@ use keyward_protocol::{ErrorCode, Failure, SecretBytes};
 use super::marker::{Marker, MarkerFile, Source, TryOutcome, Withheld, judge};
 use super::{State, Token, failure_of};
 use crate::monitor::Client as Monitor;
+
+/// How long a worker may take to log out.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where the PIN of a login comes from.
 pub enum Login {
@@ -95,7 +99,6 @@ impl Token {
                     Ok(())
                 };
                 kept.map_err(|e| self.marker_failed(&e))?;
-                self.may_log_in.set(false);
                 return Err(LoginError::Failed(self.notice_error(error)));
             }
             // The worker died: whether the token counted the try is not known. The marker stays.
@@ -125,14 +128,12 @@ impl Token {
         let Some(link) = link else {
             return Ok(());
         };
-        match link.ask(&Work::Logout).await {
-            Some(Outcome::Done) => Ok(()),
-            // A token that can't log out is left without its worker, and so without its PIN.
-            _ => {
-                link.kill();
-                Ok(())
-            }
+        let logged_out = tokio::time::timeout(LOCK_PATIENCE, link.ask(&Work::Logout)).await;
+        if !matches!(logged_out, Ok(Some(Outcome::Done))) {
+            // A token that does not log out loses its worker, and with it its PIN.
+            link.kill();
         }
+        Ok(())
     }
 
     /// Logs in from whatever source needs no person, if that is allowed; else the token is locked.

@@ -45,12 +45,15 @@ pub(crate) async fn supervise(
         let born = Instant::now();
         token.enter(State::Starting);
         let ended = live(&token, &monitor, &*enrolment).await;
+        if let Some(link) = token.link.borrow_mut().take() {
+            link.kill();
+            link.abandon();
+        }
         if token.closing.get() {
             token.ended.notify_one();
             return;
         }
         tracing::warn!(token = token.name(), %ended, "the worker's life ended");
-        token.link.borrow_mut().take();
         *token.report.borrow_mut() = None;
         token.restarts.set(token.restarts.get().saturating_add(1));
         if born.elapsed() >= SHORT_LIFE {
@@ -99,12 +102,8 @@ async fn live(token: &Rc<Token>, monitor: &Monitor, enrolment: &impl Enrolment) 
     let ended = tokio::select! {
         ended = link.receive(|| token.pump()) => ended,
         ended = link.watch(token.settings.timeout) => ended,
-        why = attend(token, &link, monitor, enrolment) => {
-            link.kill();
-            return Life::Failed(why);
-        }
+        why = attend(token, &link, monitor, enrolment) => return Life::Failed(why),
     };
-    link.kill();
     Life::Ended(ended)
 }
 
