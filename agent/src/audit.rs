@@ -202,4 +202,4 @@ pub async fn sync_periodically(audit: Rc<Audit>, every: Duration) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

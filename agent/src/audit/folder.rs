@@ -14,7 +14,7 @@ use super::error::AuditError;
 pub(super) struct Folder {
     path: PathBuf,
     handle: File,
-    _lock: File,
+    lock: File,
 }
 
 impl Folder {
@@ -43,7 +43,7 @@ impl Folder {
         Ok(Self {
             path: path.to_owned(),
             handle,
-            _lock: lock,
+            lock,
         })
     }
 
@@ -79,6 +79,13 @@ impl Folder {
     /// Makes the names of new files last.
     pub(super) fn sync(&self) -> std::io::Result<()> {
         self.handle.sync_all()
+    }
+}
+
+impl Drop for Folder {
+    /// Lets go also of what a child process has inherited and not closed yet.
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.lock, FlockOperation::Unlock);
     }
 }
 

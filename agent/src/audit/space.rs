@@ -170,3 +170,30 @@ fn allocate(file: &File, mode: FallocateFlags, from: u64, to: u64) -> Result<(),
 fn has_free(file: &File, needed: u64) -> bool {
     fstatvfs(file).is_ok_and(|fs| fs.f_bavail.saturating_mul(fs.f_frsize) >= needed)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::audit::tests::tmpfs;
+
+    #[test]
+    fn without_fallocate_the_free_space_counts() {
+        const NAME: &str = "audit::space::tests::without_fallocate_the_free_space_counts";
+        let Some(disk) = tmpfs::mounted(NAME, "512k") else {
+            return;
+        };
+        let file = File::create(disk.join("segment")).unwrap();
+        let mut space = Space::open(&disk).unwrap();
+        space.reserve.set_len(0).unwrap();
+        space.ahead = false;
+        drop(space.reserve(&file, 0).unwrap());
+        let held: Vec<_> = std::iter::from_fn(|| space.reserve(&file, 0).ok()).collect();
+        // 64 of the 512 KiB stay free.
+        assert!((100..=112).contains(&held.len()), "{}", held.len());
+        assert!(matches!(space.reserve(&file, 0), Err(AuditError::Full(_))));
+        drop(space.reserve_emergency(&file, 0).unwrap());
+        drop(held);
+        drop(space.reserve(&file, 0).unwrap());
+    }
+}
