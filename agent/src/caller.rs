@@ -6,6 +6,8 @@
 pub mod descent;
 pub(crate) mod procfs;
 pub mod stat;
+#[cfg(test)]
+mod tests;
 pub mod unit;
 
 use std::io;

@@ -11,7 +11,7 @@ mod identify;
 pub mod message;
 mod serve;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod workers;
 
 use std::fmt;

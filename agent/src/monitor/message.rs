@@ -1,5 +1,8 @@
 //! What agent and monitor say to each other: one deterministic CBOR item a packet.
 
+#[cfg(test)]
+mod tests;
+
 use keyward_protocol::SecretBytes;
 use keyward_protocol::cbor::{self, CborError};
 use minicbor::{Decode, Encode};
