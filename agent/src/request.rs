@@ -95,11 +95,7 @@ pub async fn serve(
 ) -> Answer {
     let code = request.code();
     let action = action_of(&request);
-    let reservation = match code {
-        OperationCode::Lock | OperationCode::Status => agent.audit.reserve_emergency(),
-        _ => agent.audit.reserve(),
-    };
-    let reservation = match reservation {
+    let reservation = match reserve(agent, code) {
         Ok(reservation) => reservation,
         Err(error) => return answer::refused(&error),
     };
@@ -114,6 +110,22 @@ pub async fn serve(
         },
     };
     record(agent, origin, action, reservation, &entry, result).await
+}
+
+/// Room for the record, before anything is done. Locking and asking how things are work on a full
+/// disk too.
+fn reserve(agent: &Agent, code: OperationCode) -> Result<Reservation, AuditError> {
+    match code {
+        OperationCode::Lock | OperationCode::Status => agent.audit.reserve_emergency(),
+        _ => match agent.audit.reserve() {
+            // The disk may have recovered since the write that failed.
+            Err(AuditError::Failed(_)) => {
+                agent.audit.reopen()?;
+                agent.audit.reserve()
+            }
+            reserved => reserved,
+        },
+    }
 }
 
 /// Everything between the request and its record.

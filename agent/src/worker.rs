@@ -1,7 +1,7 @@
 //! The agent's side of a token: what waits for it, and the process that serves it.
 //!
-//! A [`Token`] lives as long as the agent; the worker process behind it comes and goes
-//! ([`supervisor`]). Requests reach it only with an [`Authorised`], which only the pipeline makes.
+//! A [`Token`] lives as long as the agent; the worker process behind it comes and goes (see
+//! `worker/supervisor.rs`). Requests reach it only with an [`Authorised`], which only the pipeline makes.
 
 pub(crate) mod failure;
 mod link;
@@ -99,7 +99,7 @@ struct Job {
 }
 
 impl Token {
-    /// A token that nobody serves yet: give it to a [`supervisor`].
+    /// A token that nobody serves yet: give it to a supervisor.
     pub fn new(settings: Settings) -> Self {
         Self {
             state: RefCell::new(State::Starting),
