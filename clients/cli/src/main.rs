@@ -1,2 +1,32 @@
-//! placeholder
-fn main() {}
+//! `keyward`: the command line of the keyward agent.
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod commands;
+mod error;
+mod exit;
+mod hex;
+mod io;
+mod output;
+mod pin;
+mod usage;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::Arguments;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage::report(&error),
+    };
+    match commands::run(arguments.command) {
+        Ok(()) => exit::Exit::Success.into(),
+        Err(error) => {
+            error.print();
+            error.exit.into()
+        }
+    }
+}

@@ -49,7 +49,7 @@ pub enum Error {
         /// The most that may be sent.
         limit: usize,
     },
-    /// The agent does not speak as agreed: update the older side. The connection is closed.
+    /// The agent does not speak as agreed: update the older side.
     #[error("the agent broke the protocol")]
     Protocol(#[source] ProtocolError),
     /// The connection failed and nothing of the request was sent: try again.

@@ -32,7 +32,7 @@ const LABEL: &str = "PUBLIC KEY";
 #[non_exhaustive]
 pub enum KeyFormatError {
     /// None of the forms that are read.
-    #[error("not a public key in PEM, DER, SSH, JWK or COSE form")]
+    #[error("neither PEM, DER, SSH, JWK nor COSE")]
     Unrecognised,
     /// PEM of something else, a private key perhaps.
     #[error("PEM of a {label}, not of a PUBLIC KEY")]
@@ -41,7 +41,7 @@ pub enum KeyFormatError {
         label: String,
     },
     /// The form is known, what it holds is broken.
-    #[error("a broken {form} key: {problem}")]
+    #[error("broken {form}: {problem}")]
     Broken {
         /// The form.
         form: &'static str,

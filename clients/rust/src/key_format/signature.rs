@@ -10,9 +10,9 @@ use super::{KeyFormatError, broken};
 /// # Errors
 /// `raw` is empty or of odd length.
 pub fn ecdsa_to_der(raw: &[u8]) -> Result<Vec<u8>, KeyFormatError> {
-    let wrong = |e: der::Error| broken("ECDSA signature", e);
+    let wrong = |e: der::Error| broken("DER", e);
     if raw.is_empty() || !raw.len().is_multiple_of(2) {
-        return Err(broken("ECDSA signature", "it is not two halves"));
+        return Err(broken("signature", "it is not two halves"));
     }
     let (r, s) = raw.split_at(raw.len() / 2);
     let number = |half| UintRef::new(half)?.to_der();
@@ -27,13 +27,13 @@ pub fn ecdsa_to_der(raw: &[u8]) -> Result<Vec<u8>, KeyFormatError> {
 /// # Errors
 /// It is no such DER, or a number is wider than `width`.
 pub fn ecdsa_from_der(der: &[u8], width: usize) -> Result<Vec<u8>, KeyFormatError> {
-    let numbers = numbers(der).map_err(|e| broken("ECDSA signature", e))?;
+    let numbers = numbers(der).map_err(|e| broken("DER", e))?;
     let mut raw = Vec::with_capacity(width.saturating_mul(2));
     for number in numbers {
         let number = number.as_bytes();
         let zeros = width
             .checked_sub(number.len())
-            .ok_or_else(|| broken("ECDSA signature", "it is of a larger curve"))?;
+            .ok_or_else(|| broken("signature", "it is of a larger curve"))?;
         raw.resize(raw.len().saturating_add(zeros), 0);
         raw.extend_from_slice(number);
     }

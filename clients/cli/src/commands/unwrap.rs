@@ -1,0 +1,24 @@
+//! `keyward unwrap`
+
+use keyward_protocol::operation;
+
+use super::sign::LONGEST_MESSAGE;
+use crate::arguments::Unwrap;
+use crate::error::Error;
+use crate::io::{self, Content};
+
+pub(super) fn unwrap(unwrap: Unwrap) -> Result<(), Error> {
+    let output = unwrap.output.file.as_deref();
+    io::check_output(output, Content::SecretBinary)?;
+    let mut client = super::connect()?;
+    let ciphertext = io::read(unwrap.file.as_deref(), LONGEST_MESSAGE)?;
+    let label = unwrap.label.map(String::into_bytes).or(unwrap.label_hex);
+    let opened = client.call(operation::Unwrap {
+        key: unwrap.key,
+        algorithm: unwrap.algorithm,
+        ciphertext: ciphertext.into(),
+        label: label.map(Into::into),
+        version: unwrap.version,
+    })?;
+    io::write(output, Content::SecretBinary, opened.plaintext.expose())
+}

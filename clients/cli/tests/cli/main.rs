@@ -1,0 +1,17 @@
+//! The program as a person and a script see it, against a server with fixed answers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+
+mod agent;
+#[path = "../../../rust/tests/client/fake.rs"]
+mod fake;
+mod files;
+mod golden;
+mod man;
+mod terminal;
+
+/// The program under test.
+const KEYWARD: &str = env!("CARGO_BIN_EXE_keyward");

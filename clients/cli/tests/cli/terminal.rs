@@ -1,0 +1,129 @@
+//! The program on a terminal: a pseudo-terminal whose other end the test holds.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr};
+
+use crate::{KEYWARD, agent};
+
+/// The program with a controlling terminal.
+struct Session {
+    terminal: File,
+    /// The program's end, whose modes are looked at.
+    other: File,
+    child: Child,
+    shown: String,
+}
+
+impl Session {
+    fn start(socket: &Path, arguments: &[&str]) -> Self {
+        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&terminal).unwrap();
+        unlockpt(&terminal).unwrap();
+        let name = ptsname(&terminal, Vec::new()).unwrap();
+        let other = File::options()
+            .read(true)
+            .write(true)
+            .open(name.to_str().unwrap())
+            .unwrap();
+        // setsid makes the terminal that it is given on stdin the controlling one. The shell
+        // outlives the program: with the last process of a session the terminal's modes are reset.
+        let script = r#"trap : INT; "$0" "$@"; echo "ended $?#"; read line"#;
+        let child = Command::new("setsid")
+            .args(["--ctty", "sh", "-c", script, KEYWARD])
+            .args(arguments)
+            .env("KEYWARD_SOCK", socket)
+            .stdin(other.try_clone().unwrap())
+            .stdout(other.try_clone().unwrap())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self {
+            terminal: terminal.into(),
+            other,
+            child,
+            shown: String::new(),
+        }
+    }
+
+    /// Reads what the terminal shows until it has `text`.
+    fn until(&mut self, text: &str) {
+        while !self.shown.contains(text) {
+            let mut bytes = [0; 1024];
+            let count = self.terminal.read(&mut bytes).unwrap();
+            self.shown
+                .push_str(std::str::from_utf8(&bytes[..count]).unwrap());
+        }
+    }
+
+    fn type_in(&mut self, text: &str) {
+        self.terminal.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn echoes(&self) -> bool {
+        let modes = tcgetattr(&self.other).unwrap().local_modes;
+        modes.contains(LocalModes::ECHO | LocalModes::ICANON)
+    }
+
+    /// The exit code and stderr; the terminal must be as it was.
+    fn end(mut self) -> (i32, String) {
+        self.until("ended ");
+        self.until("#\r\n");
+        assert!(self.echoes());
+        self.type_in("\n");
+        let code = self.shown.rsplit("ended ").next().unwrap();
+        let code = code.split('#').next().unwrap().parse().unwrap();
+        let output = self.child.wait_with_output().unwrap();
+        (code, String::from_utf8(output.stderr).unwrap())
+    }
+}
+
+#[test]
+fn a_pin_is_asked_for_without_echo() {
+    let fake = agent::start();
+    let mut session = Session::start(&fake.path(), &["unlock"]);
+    session.until("PIN of token main (SoftHSM project, SoftHSM v2, 0123): ");
+    assert!(!session.echoes());
+    session.type_in("1234\n");
+    session.until("\n");
+    assert!(!session.shown.contains("1234"));
+    assert_eq!(session.end(), (0, String::new()));
+}
+
+#[test]
+fn an_interrupted_prompt_leaves_a_terminal_that_echoes() {
+    let fake = agent::start();
+    let mut session = Session::start(&fake.path(), &["unlock", "main"]);
+    session.until("PIN of token main");
+    session.type_in("12\u{3}");
+    // As a shell tells an end by SIGINT.
+    assert_eq!(session.end().0, 130);
+}
+
+#[test]
+fn a_key_is_destroyed_only_when_its_name_is_typed() {
+    let fake = agent::start();
+    for (typed, code) in [("relaese\n", 1), ("release\n", 0)] {
+        let mut session = Session::start(&fake.path(), &["key", "destroy", "release", "--now"]);
+        session.until("Type its name to go on: ");
+        session.type_in(typed);
+        let (ended, stderr) = session.end();
+        assert_eq!(ended, code, "{stderr}");
+    }
+}
+
+#[test]
+fn bytes_are_not_written_to_a_terminal() {
+    let fake = agent::start();
+    let session = Session::start(&fake.path(), &["random", "8"]);
+    let (code, stderr) = session.end();
+    assert_eq!(code, 2);
+    assert!(
+        stderr.contains("stdout is a terminal\n  hint: -o FILE"),
+        "{stderr}"
+    );
+}
