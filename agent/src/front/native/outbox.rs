@@ -8,6 +8,9 @@ use zeroize::Zeroize;
 use crate::audit::{Audit, AuditError};
 use crate::request::Answer;
 
+/// How much memory an idle connection keeps, and how much that went out is kept with what did not.
+const MOST_KEPT: usize = 16 * 1024;
+
 /// Answers that wait for their records, and bytes that wait for the socket.
 #[derive(Default)]
 pub(crate) struct Outbox {
@@ -25,7 +28,13 @@ impl Outbox {
 
     /// Puts a failure in that belongs to no record: the connection's own.
     pub(crate) fn put_failure(&mut self, id: Option<u64>, failure: Failure, limit: usize) {
-        self.put_message(&ServerMessage::Failure { id, failure }, limit);
+        let mut short = Failure::new(failure.code, "the reason does not fit into a frame");
+        short.audit_id.clone_from(&failure.audit_id);
+        // Whatever a worker or a caller put into the words: the call is answered.
+        if !self.put_message(&ServerMessage::Failure { id, failure }, limit) {
+            let failure = short;
+            self.put_message(&ServerMessage::Failure { id, failure }, limit);
+        }
     }
 
     /// Puts a message in that needs no record; false if it is too large for a frame.
@@ -33,6 +42,9 @@ impl Outbox {
         message.encode_into(&mut self.message);
         let fits = frame::write(&self.message, limit, &mut self.bytes).is_ok();
         self.message.zeroize();
+        if self.message.capacity() > MOST_KEPT {
+            self.message = Vec::new();
+        }
         fits
     }
 
@@ -82,9 +94,18 @@ impl Outbox {
         if self.sent >= self.bytes.len() {
             self.bytes.zeroize();
             self.sent = 0;
-            if self.bytes.capacity() > 16 * 1024 {
+            if self.bytes.capacity() > MOST_KEPT {
                 self.bytes = Vec::new();
             }
+        } else if self.sent >= MOST_KEPT {
+            // A client that always lags behind a little must not have all that it ever took kept.
+            self.bytes.copy_within(self.sent.., 0);
+            let left = self.bytes.len().saturating_sub(self.sent);
+            if let Some(stale) = self.bytes.get_mut(left..) {
+                stale.zeroize();
+            }
+            self.bytes.truncate(left);
+            self.sent = 0;
         }
     }
 }
