@@ -156,9 +156,13 @@ impl Connection {
 
     /// Begins whatever whole frames ask for.
     fn take_frames(&mut self) {
+        let mut took = false;
         while self.wants_more() {
             let message = match self.reader.next_frame(MAX_FRAME) {
-                Ok(Some(frame)) => ClientMessage::decode(frame),
+                Ok(Some(frame)) => {
+                    took = true;
+                    ClientMessage::decode(frame)
+                }
                 Ok(None) => break,
                 Err(error) => {
                     let failure = Failure::new(ErrorCode::TooLarge, error.to_string());
@@ -169,6 +173,10 @@ impl Connection {
         }
         self.reader.compact();
         let partial = self.reader.is_partial() && self.wants_more();
+        if took && self.welcomed {
+            // What is there now is the beginning of another frame, with a time of its own.
+            self.read_by = None;
+        }
         self.read_by = match self.read_by {
             _ if self.welcomed && !partial => None,
             None if partial => Some(after(self.agent.config.limits.frame)),
