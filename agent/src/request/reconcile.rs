@@ -36,6 +36,10 @@ impl Enrolment for Enroller {
     }
 
     async fn enrol(&self, token: &str, identity: &TokenIdentity) -> Result<(), String> {
+        // A pin in the log would make the registry that does not fit the right one at the next start.
+        if let Some(why) = &*self.0.management_refused.borrow() {
+            return Err(why.clone());
+        }
         let known = self.0.registry.borrow().token_identity(token) == Some(identity);
         if !known {
             self.pin(token, identity)
@@ -47,6 +51,10 @@ impl Enrolment for Enroller {
     }
 
     async fn ready(&self, token: &Rc<Token>) {
+        // What a registry that does not fit the log lacks is no orphan.
+        if self.0.management_refused.borrow().is_some() {
+            return;
+        }
         let mine = |intent: &&OpenIntent| intent.token.as_deref() == Some(token.name());
         let intents = &self.0.open_intents;
         let open: Vec<_> = intents.borrow().iter().filter(mine).cloned().collect();
