@@ -7,7 +7,7 @@
 use keyward_backend::message::{Generate, Outcome, Work};
 use keyward_backend::{KeyReport, VersionId};
 use keyward_protocol::operation::{
-    AcceptToken, Create, Destroy, Done, KeyDescription, Lock, Unlock,
+    AcceptToken, Create, Destroy, Done, KeyDescription, Lock, LoginState, Unlock,
 };
 use keyward_protocol::{ErrorCode, Failure, Format, KeyState, KeyType, Purpose, SecretBytes};
 use tokio::time::Instant;
@@ -260,6 +260,13 @@ pub(super) async fn accept_token(
 ) -> Result<Done, Failure> {
     let token = agent.token(Some(&op.token))?;
     entry.token = Some(token.name().to_owned());
+    if token.login_state().0 != LoginState::Changed {
+        return Err(Failure::new(
+            ErrorCode::WrongState,
+            format!("no other token is in the place of {}", token.name()),
+        )
+        .hint("keyward status"));
+    }
     intend(agent, origin, "accept-token", entry).await?;
     // The supervisor enrols what it finds then, under an intent of its own.
     agent.accepting.borrow_mut().insert(token.name().to_owned());

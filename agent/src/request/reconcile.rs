@@ -29,7 +29,8 @@ pub(crate) struct Enroller(pub(crate) Rc<Agent>);
 
 impl Enrolment for Enroller {
     fn pinned(&self, token: &str) -> Option<TokenIdentity> {
-        if self.0.accepting.borrow().contains(token) {
+        // It holds for one look: what comes later was not what the person saw.
+        if self.0.accepting.borrow_mut().remove(token) {
             return None;
         }
         self.0.registry.borrow().token_identity(token).cloned()
@@ -46,7 +47,6 @@ impl Enrolment for Enroller {
                 .await
                 .map_err(|error| error.to_string())?;
         }
-        self.0.accepting.borrow_mut().remove(token);
         Ok(())
     }
 
