@@ -199,13 +199,17 @@ pub(super) async fn destroy(
     entry.version = key.current().map(|version| version.id);
     entry.token = objects.last().map(|(_, token)| (*token).clone());
     let intent = intend(agent, origin, "destroy", entry).await?;
-    for (version, token) in objects {
+    for (nth, (version, token)) in objects.into_iter().enumerate() {
         let token = agent.token(Some(token))?;
         let done = token
             .call(authorised, Work::Destroy(version), deadline)
             .await;
-        if let Err(failure) = done {
-            return Err(leave_open(agent, intent, entry, failure));
+        match done {
+            Ok(Outcome::Done) => {}
+            Ok(_) => return Err(leave_open(agent, intent, entry, unexpected(token))),
+            // Nothing was destroyed, and the caller is told so: nothing may be later.
+            Err(failure) if nth == 0 && !is_unknown(&failure) => return Err(failure),
+            Err(failure) => return Err(leave_open(agent, intent, entry, failure)),
         }
     }
     let destroyed = agent.registry.borrow_mut().destroy(key.id);
