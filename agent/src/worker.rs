@@ -173,7 +173,7 @@ impl Token {
     /// Asks the worker for something that no caller asked for, past the queue.
     pub(crate) async fn ask(&self, work: &Work) -> Option<Outcome> {
         let link = self.link.borrow().clone()?;
-        link.ask(work).await
+        link.ask(work).await.ok()
     }
 
     /// What a client is told about the token.
@@ -258,13 +258,12 @@ impl Token {
             }
             match link.send(&job.work, job.reply) {
                 Ok(()) => {}
-                Err((SendError::WouldBlock, reply)) => {
+                // Where the worker is gone, the supervisor sees it by itself, and the next one serves.
+                Err((SendError::WouldBlock | SendError::Broken, reply)) => {
                     let job = Job { reply, ..job };
                     self.queue.borrow_mut().put_back(caller, job);
                     return;
                 }
-                // The supervisor sees the end of the link by itself.
-                Err((SendError::Broken, _)) => return,
                 Err((SendError::TooLarge, reply)) => {
                     let _ = reply.send(Err(Failure::new(
                         ErrorCode::TooLarge,

@@ -27,6 +27,17 @@ pub(crate) struct Link {
     /// Wakes the watchdog when something is under way again.
     begun: Notify,
     packet: RefCell<Vec<u8>>,
+    /// Its life has ended: nothing is sent that nobody would answer.
+    closed: Cell<bool>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// The worker never got the call.
+    NotSent,
+    /// It got it, and its life ended before it answered.
+    NoAnswer,
 }
 
 struct UnderWay {
@@ -74,6 +85,7 @@ impl Link {
             under_way: RefCell::default(),
             begun: Notify::new(),
             packet: RefCell::default(),
+            closed: Cell::new(false),
         })
     }
 
@@ -88,6 +100,9 @@ impl Link {
 
     /// Sends a call; the answer comes through `reply`.
     pub(crate) fn send(&self, work: &Work, reply: Reply) -> Result<(), (SendError, Reply)> {
+        if self.closed.get() {
+            return Err((SendError::Broken, reply));
+        }
         let id = self.next_id.get();
         let mut packet = self.packet.borrow_mut();
         encode(id, work, &mut packet);
@@ -114,10 +129,13 @@ impl Link {
     }
 
     /// Sends a call past the queue: for what the agent itself asks of a worker.
-    pub(crate) async fn ask(&self, work: &Work) -> Option<Outcome> {
+    pub(crate) async fn ask(&self, work: &Work) -> Result<Outcome, Lost> {
         let (reply, answer) = oneshot::channel();
-        self.send(work, reply).ok()?;
-        answer.await.ok()?.ok()
+        self.send(work, reply).map_err(|_| Lost::NotSent)?;
+        match answer.await {
+            Ok(Ok(outcome)) => Ok(outcome),
+            _ => Err(Lost::NoAnswer),
+        }
     }
 
     /// Hands out answers until the worker's life ends; after each batch, `more` may send more.
@@ -181,6 +199,7 @@ impl Link {
 
     /// Gives up what is under way: nobody will answer it.
     pub(crate) fn abandon(&self) {
+        self.closed.set(true);
         self.under_way.borrow_mut().clear();
     }
 

@@ -10,6 +10,7 @@ use keyward_backend::token::PinTries;
 use keyward_backend::{BackendError, TokenReport};
 use keyward_protocol::{ErrorCode, Failure, SecretBytes};
 
+use super::link::Lost;
 use super::marker::{Marker, MarkerFile, Source, TryOutcome, Withheld, judge};
 use super::{State, Token, failure_of};
 use crate::monitor::Client as Monitor;
@@ -54,10 +55,25 @@ impl Token {
         monitor: &Monitor,
     ) -> Result<(), LoginError> {
         let _one_at_a_time = self.logging_in.lock().await;
+        self.log_in(login, spend, monitor).await
+    }
+
+    async fn log_in(&self, login: Login, spend: bool, monitor: &Monitor) -> Result<(), LoginError> {
         if self.is_ready() {
             return Ok(());
         }
-        let report = self.lockable()?;
+        let known = self.lockable()?;
+        let link = self.link.borrow().clone();
+        let link = link.ok_or_else(|| LoginError::Failed(self.died()))?;
+        // What the token says now: a try since then may have left it with the last one.
+        let pinned = Some(known.identity);
+        let report = match link.ask(&Work::Open { pinned }).await {
+            Ok(Outcome::Token(report)) => report,
+            Ok(Outcome::Failed(error)) => {
+                return Err(LoginError::Failed(self.notice_error(error)));
+            }
+            _ => return Err(LoginError::Failed(self.died())),
+        };
         let before = self.markers().read().map_err(|e| self.marker_failed(&e))?;
         let (credential, source, keep) = self.credential(login)?;
         if report.pin_tries == PinTries::Blocked {
@@ -78,17 +94,12 @@ impl Token {
         };
         let markers = self.markers();
         markers.write(&marker).map_err(|e| self.marker_failed(&e))?;
-        let link = self.link.borrow().clone();
-        let outcome = match link {
-            Some(link) => link.ask(&Work::Login(credential)).await,
-            None => None,
-        };
-        let kept = match outcome {
-            Some(Outcome::Token(report)) => {
+        let kept = match link.ask(&Work::Login(credential)).await {
+            Ok(Outcome::Token(report)) => {
                 *self.report.borrow_mut() = Some(report);
                 markers.clear()
             }
-            Some(Outcome::Failed(error)) => {
+            Ok(Outcome::Failed(error)) => {
                 let kept = if is_refusal(&error) {
                     marker.outcome = TryOutcome::Refused;
                     marker.refusals = refusals.saturating_add(1);
@@ -100,6 +111,12 @@ impl Token {
                 };
                 kept.map_err(|e| self.marker_failed(&e))?;
                 return Err(LoginError::Failed(self.notice_error(error)));
+            }
+            // The PIN never left the agent.
+            Err(Lost::NotSent) => {
+                let kept = markers.restore(before.as_ref());
+                kept.map_err(|e| self.marker_failed(&e))?;
+                return Err(LoginError::Failed(self.died()));
             }
             // The worker died: whether the token counted the try is not known. The marker stays.
             _ => return Err(LoginError::Failed(self.died())),
@@ -129,7 +146,7 @@ impl Token {
             return Ok(());
         };
         let logged_out = tokio::time::timeout(LOCK_PATIENCE, link.ask(&Work::Logout)).await;
-        if !matches!(logged_out, Ok(Some(Outcome::Done))) {
+        if !matches!(logged_out, Ok(Ok(Outcome::Done))) {
             // A token that does not log out loses its worker, and with it its PIN.
             link.kill();
         }
@@ -138,6 +155,11 @@ impl Token {
 
     /// Logs in from whatever source needs no person, if that is allowed; else the token is locked.
     pub(super) async fn log_in_alone(&self, monitor: &Monitor) {
+        let _one_at_a_time = self.logging_in.lock().await;
+        // Only now: while this waited, somebody may have unlocked or locked the token.
+        if self.is_ready() {
+            return;
+        }
         let login = if !self.may_log_in.get() {
             return self.enter(State::Locked(None));
         } else if self.remembered.get() {
@@ -147,7 +169,7 @@ impl Token {
         } else {
             return self.enter(State::Locked(None));
         };
-        if let Err(error) = self.unlock(login, false, monitor).await {
+        if let Err(error) = self.log_in(login, false, monitor).await {
             let failure = error.into_failure();
             tracing::warn!(token = self.name(), %failure, "not unlocked");
             let waits = matches!(*self.state.borrow(), State::Starting | State::Locked(_));

@@ -59,9 +59,11 @@ pub(crate) async fn supervise(
         if born.elapsed() >= SHORT_LIFE {
             short_lives = 0;
         }
-        if let Life::Failed(why) = ended {
-            token.enter(State::Absent(why));
-        }
+        token.enter(match ended {
+            Life::Failed(why) => State::Absent(why),
+            // Nobody is told that it is unlocked while there is no worker.
+            Life::Ended(_) => State::Starting,
+        });
         tokio::time::sleep(delay(short_lives)).await;
         short_lives = short_lives.saturating_add(1);
     }
@@ -115,9 +117,13 @@ async fn attend(
     enrolment: &impl Enrolment,
 ) -> String {
     loop {
+        let mut found = false;
         match open(token, link, enrolment).await {
             Ok(report) => {
-                let usable = report.logged_in || !report.login_required;
+                found = true;
+                // A login of before is no login when somebody has locked the token meanwhile.
+                let logged_in = report.logged_in && token.may_log_in.get();
+                let usable = logged_in || !report.login_required;
                 *token.report.borrow_mut() = Some(report);
                 if usable {
                     token.enter(State::Ready);
@@ -135,7 +141,10 @@ async fn attend(
             Err(error) => return error.to_string(),
         }
         let waits = matches!(*token.state.borrow(), State::Absent(_) | State::Changed(_));
-        if waits {
+        if waits && found {
+            // It was there, and in the login it was not: never look again at once.
+            tokio::time::sleep(LOOK).await;
+        } else if waits {
             let _ = tokio::time::timeout(LOOK, token.look_again.notified()).await;
         } else {
             token.look_again.notified().await;
@@ -151,8 +160,8 @@ async fn open(
     let pinned = enrolment.pinned(token.name());
     let is_new = pinned.is_none();
     let report = match link.ask(&Work::Open { pinned }).await {
-        Some(Outcome::Token(report)) => report,
-        Some(Outcome::Failed(error)) => return Err(error),
+        Ok(Outcome::Token(report)) => report,
+        Ok(Outcome::Failed(error)) => return Err(error),
         _ => {
             return Err(BackendError::DeviceFailed(
                 "its worker did not answer".into(),
