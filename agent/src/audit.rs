@@ -181,6 +181,11 @@ impl Audit {
         self.0.borrow_mut().reopen()
     }
 
+    /// Whether a record was handed in since the log last failed: else nothing can stand behind it.
+    pub fn is_current(&self, seq: Seq) -> bool {
+        self.0.borrow().epoch() == seq.epoch
+    }
+
     /// How many records are written, and the root of their tree.
     pub fn root(&self) -> (u64, Hash) {
         let log = self.0.borrow();
@@ -193,6 +198,9 @@ impl Audit {
 pub async fn sync_periodically(audit: Rc<Audit>, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
+        if audit.failure().is_some() && audit.reopen().is_err() {
+            continue;
+        }
         if audit.dirty_since().is_some()
             && let Err(error) = audit.sync().await
         {

@@ -240,7 +240,7 @@ async fn record(
         .recorded
         .borrow()
         .iter()
-        .find(|(c, _)| *c == code)
+        .find(|(c, seq)| *c == code && agent.audit.is_current(*seq))
         .copied();
     if let (Some((_, seq)), Ok(_)) = (before, &result) {
         return answer::sealed(agent, seq, result);

@@ -105,8 +105,15 @@ impl Log {
         &self.written
     }
 
-    pub(super) const fn dirty(&self) -> Option<Instant> {
+    /// Since when there are records that are not on disk. What nobody waits for, as after a
+    /// cancelled request, is only buffered until somebody flushes.
+    pub(super) fn dirty(&self) -> Option<Instant> {
         self.dirty
+            .or_else(|| (!self.buffer.is_empty()).then(Instant::now))
+    }
+
+    pub(super) const fn epoch(&self) -> u32 {
+        self.epoch
     }
 
     pub(super) fn failure(&self) -> Option<&str> {
