@@ -95,7 +95,9 @@ pub async fn serve(
 ) -> Answer {
     let code = request.code();
     let action = action_of(&request);
-    let reservation = match reserve(agent, code) {
+    // Nobody who may not ask for it uses up what is held back for a full disk.
+    let permitted = decide(&agent.policy, &origin.caller, action).is_some();
+    let reservation = match reserve(agent, code, permitted) {
         Ok(reservation) => reservation,
         Err(error) => return answer::refused(&error),
     };
@@ -114,9 +116,13 @@ pub async fn serve(
 
 /// Room for the record, before anything is done. Locking and asking how things are work on a full
 /// disk too.
-fn reserve(agent: &Agent, code: OperationCode) -> Result<Reservation, AuditError> {
+fn reserve(
+    agent: &Agent,
+    code: OperationCode,
+    permitted: bool,
+) -> Result<Reservation, AuditError> {
     match code {
-        OperationCode::Lock | OperationCode::Status => agent.audit.reserve_emergency(),
+        OperationCode::Lock | OperationCode::Status if permitted => agent.audit.reserve_emergency(),
         _ => match agent.audit.reserve() {
             // The disk may have recovered since the write that failed.
             Err(AuditError::Failed(_)) => {
