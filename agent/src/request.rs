@@ -148,8 +148,11 @@ async fn process(
         OperationClass::Manage => Duration::ZERO,
         OperationClass::Use | OperationClass::Read => PROGRAM_AGE,
     };
-    let program = origin.caller.refresh_program(&agent.monitor, age).await;
-    program.map_err(|error| {
+    let program = origin.caller.refresh_program(&agent.monitor, age);
+    let program = tokio::time::timeout_at(deadline, program).await;
+    // A deadline of 0 has passed though the program was known.
+    let program = program.ok().filter(|_| Instant::now() < deadline);
+    program.ok_or_else(too_late)?.map_err(|error| {
         entry.denied = true;
         Failure::new(
             ErrorCode::Denied,
@@ -353,6 +356,13 @@ fn key_name(request: &Request) -> Option<&str> {
         Request::Describe(op) => &op.key,
         _ => return None,
     })
+}
+
+fn too_late() -> Failure {
+    Failure::new(
+        ErrorCode::DeadlineExceeded,
+        "the deadline passed before anything was begun",
+    )
 }
 
 fn not_found(name: &str) -> Failure {
