@@ -20,6 +20,9 @@ use crate::config::{Config, TokenConfig, TokenKind};
 
 /// How long a killed worker may take to end: one that hangs in a driver cannot be waited for.
 const DEATH_PATIENCE: Duration = Duration::from_secs(5);
+/// The same where another is to take its place: nobody else is served while the monitor waits, and
+/// the agent asks again.
+const REPLACE_PATIENCE: Duration = Duration::from_millis(250);
 
 /// A worker that was started, as the agent gets it.
 #[derive(Debug)]
@@ -68,7 +71,7 @@ impl Workers {
         };
         if let Some(old) = self.live.get_mut(name) {
             old.kill();
-            old.wait(name)?;
+            old.wait(name, REPLACE_PATIENCE)?;
             self.live.remove(name);
         }
         let (socket, theirs) = keyward_sys::fd::seqpacket_pair()?;
@@ -125,7 +128,7 @@ impl Workers {
             worker.kill();
         }
         for (token, mut worker) in self.live.drain() {
-            if let Err(error) = worker.wait(&token) {
+            if let Err(error) = worker.wait(&token, DEATH_PATIENCE) {
                 eprintln!("keywardd monitor: the worker of {token}: {error}");
             }
         }
@@ -190,8 +193,8 @@ impl Live {
     }
 
     /// Waits for its end.
-    fn wait(&mut self, token: &str) -> io::Result<()> {
-        let patience = Timespec::try_from(DEATH_PATIENCE).map_err(io::Error::other)?;
+    fn wait(&mut self, token: &str, patience: Duration) -> io::Result<()> {
+        let patience = Timespec::try_from(patience).map_err(io::Error::other)?;
         let mut polled = [PollFd::new(&self.pidfd, PollFlags::IN)];
         rustix::io::retry_on_intr(|| rustix::event::poll(&mut polled, Some(&patience)))?;
         if self.has_ended(token) {
