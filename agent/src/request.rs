@@ -20,6 +20,7 @@ use keyward_protocol::operation::{OperationClass, OperationCode, SignInput};
 use keyward_protocol::{Algorithm, ErrorCode, Failure, Request};
 use tokio::time::Instant;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use crate::agent::Agent;
 use crate::audit::{
@@ -142,7 +143,7 @@ async fn process(
     request: Request,
     action: Action,
     entry: &mut Entry,
-) -> Result<Vec<u8>, Failure> {
+) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let class = request.code().class();
     let age = match class {
         OperationClass::Manage => Duration::ZERO,
@@ -197,7 +198,7 @@ async fn dispatch(
     request: Request,
     key: Option<Rc<Key>>,
     entry: &mut Entry,
-) -> Result<Vec<u8>, Failure> {
+) -> Result<Zeroizing<Vec<u8>>, Failure> {
     use keyward_protocol::cbor::encode;
     let key = || {
         key.clone()
@@ -208,7 +209,8 @@ async fn dispatch(
         authorised,
         deadline,
     };
-    Ok(match request {
+    // Whoever does not take an answer leaves no plaintext behind.
+    Ok(Zeroizing::new(match request {
         Request::Sign(op) => encode(&with.sign(&*key()?, op, entry).await?),
         Request::Verify(op) => encode(&with.verify(&*key()?, &op, entry)?),
         Request::Unwrap(op) => {
@@ -231,7 +233,7 @@ async fn dispatch(
         Request::List(op) => encode(&read::list(agent, &op)?),
         Request::Describe(_) => encode(&read::describe(&*key()?)),
         Request::Status(_) => encode(&read::status(agent)),
-    })
+    }))
 }
 
 /// Puts the record into the log and the answer behind it.
@@ -241,7 +243,7 @@ async fn record(
     action: Action,
     reservation: Reservation,
     entry: &Entry,
-    result: Result<Vec<u8>, Failure>,
+    result: Result<Zeroizing<Vec<u8>>, Failure>,
 ) -> Answer {
     let code = action.code();
     let class = code.class();
@@ -285,7 +287,7 @@ fn append(
     action: Action,
     reservation: Reservation,
     entry: &Entry,
-    result: &Result<Vec<u8>, Failure>,
+    result: &Result<Zeroizing<Vec<u8>>, Failure>,
 ) -> Result<Recorded, AuditError> {
     let kind = match action.code().class() {
         _ if entry.denied => Kind::Denied,

@@ -2,13 +2,15 @@
 
 use keyward_protocol::{ErrorCode, Failure};
 
+use zeroize::Zeroizing;
+
 use crate::agent::Agent;
 use crate::audit::{AuditError, Sealed, Seq, Suppressed, Watermark};
 
 /// An answer whose content comes out only when its record is in the log's file.
 pub struct Answer(Inner);
 
-type Content = Result<Vec<u8>, Failure>;
+type Content = Result<Zeroizing<Vec<u8>>, Failure>;
 
 enum Inner {
     Sealed(Sealed<Content>),

@@ -65,9 +65,8 @@ impl Outbox {
                 Err(_) => answer.without_record().map(Err),
             };
             match content {
-                Some(Ok(mut body)) => {
+                Some(Ok(body)) => {
                     let sent = self.put_message(&ServerMessage::Reply { id, body: &body }, limit);
-                    body.zeroize();
                     if !sent {
                         self.put_failure(Some(id), too_large(), limit);
                     }
