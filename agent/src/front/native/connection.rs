@@ -11,6 +11,7 @@ use keyward_protocol::message::{
 };
 use keyward_protocol::operation::OperationClass;
 use keyward_protocol::{ErrorCode, Failure, Request};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::{Interest, Ready};
 use tokio::net::UnixStream;
 use tokio::sync::{oneshot, watch};
@@ -25,6 +26,8 @@ use crate::request::{self, Answer, Origin};
 const MOST_UNSENT: usize = 2 * MAX_FRAME;
 /// How long a client may take nothing of what is sent to it.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+/// How often a client that is not read from is asked whether it is still there.
+const LISTEN: Duration = Duration::from_millis(250);
 
 /// Serves a connection to its end. When `shutdown` turns true, nothing new is read, and what is
 /// under way is finished.
@@ -96,6 +99,9 @@ impl Connection {
                     if ready?.is_readable() && self.wants_more() {
                         self.read()?;
                     }
+                }
+                () = hung_up(&self.stream), if !self.wants_more() => {
+                    return Err(io::ErrorKind::BrokenPipe.into());
                 }
                 () = until(limit) => return self.too_slow(),
                 _ = shutdown.changed(), if !self.closing => self.closing = true,
@@ -335,6 +341,23 @@ async fn ready(stream: &UnixStream, interest: Option<Interest>) -> io::Result<Re
     match interest {
         Some(interest) => stream.ready(interest).await,
         None => std::future::pending().await,
+    }
+}
+
+/// Ends when the client has gone. Whoever is not read from is asked now and then: readiness would
+/// tell of what is unread, again and again.
+async fn hung_up(stream: &UnixStream) {
+    loop {
+        tokio::time::sleep(LISTEN).await;
+        let mut polled = [PollFd::new(stream, PollFlags::empty())];
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let _ = rustix::event::poll(&mut polled, Some(&now));
+        if polled.iter().any(|fd| fd.revents().contains(PollFlags::HUP)) {
+            return;
+        }
     }
 }
 
