@@ -8,6 +8,7 @@ mod link;
 mod login;
 mod marker;
 mod queue;
+mod reply;
 pub(crate) mod supervisor;
 
 use std::cell::{Cell, RefCell};

@@ -16,6 +16,8 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use zeroize::Zeroize;
 
+use super::reply;
+
 /// The connection to a worker process.
 pub(crate) struct Link {
     /// A packet socket: tokio has no type for it, and only readiness and [`fd`] are used.
@@ -164,9 +166,12 @@ impl Link {
                 let packet = buffer.get_mut(..length).unwrap_or_default();
                 let answer = minicbor::decode::<Answer>(packet);
                 packet.zeroize();
-                let Ok(Answer { id, outcome }) = answer else {
+                let Ok(Answer { id, mut outcome }) = answer else {
                     return Ended::Misbehaved("a packet that is no answer");
                 };
+                if !reply::bound(&mut outcome) {
+                    return Ended::Misbehaved("a report that is too long");
+                }
                 let Some(call) = self.under_way.borrow_mut().remove(&id) else {
                     return Ended::Misbehaved("an answer that nobody waits for");
                 };
