@@ -87,6 +87,7 @@ impl Connection {
             }
             let limit = self.read_by.into_iter().chain(self.write_by).min();
             let interest = self.interest();
+            let paused = !self.wants_more();
             tokio::select! {
                 biased;
                 Some(done) = self.tasks.join_next(), if !self.tasks.is_empty() => {
@@ -94,13 +95,16 @@ impl Connection {
                     while let Some(done) = self.tasks.try_join_next() {
                         self.finished(done);
                     }
+                    if paused && has_hung_up(&self.stream) {
+                        return Err(io::ErrorKind::BrokenPipe.into());
+                    }
                 }
                 ready = ready(&self.stream, interest) => {
                     if ready?.is_readable() && self.wants_more() {
                         self.read()?;
                     }
                 }
-                () = hung_up(&self.stream), if !self.wants_more() => {
+                () = hung_up(&self.stream), if paused => {
                     return Err(io::ErrorKind::BrokenPipe.into());
                 }
                 () = until(limit) => return self.too_slow(),
@@ -349,16 +353,20 @@ async fn ready(stream: &UnixStream, interest: Option<Interest>) -> io::Result<Re
 async fn hung_up(stream: &UnixStream) {
     loop {
         tokio::time::sleep(LISTEN).await;
-        let mut polled = [PollFd::new(stream, PollFlags::empty())];
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        let _ = rustix::event::poll(&mut polled, Some(&now));
-        if polled.iter().any(|fd| fd.revents().contains(PollFlags::HUP)) {
+        if has_hung_up(stream) {
             return;
         }
     }
+}
+
+fn has_hung_up(stream: &UnixStream) -> bool {
+    let mut polled = [PollFd::new(stream, PollFlags::empty())];
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let _ = rustix::event::poll(&mut polled, Some(&now));
+    polled.iter().any(|fd| fd.revents().contains(PollFlags::HUP))
 }
 
 async fn until(limit: Option<Instant>) {
