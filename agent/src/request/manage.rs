@@ -248,9 +248,12 @@ pub(super) async fn lock(agent: &Agent, op: &Lock, entry: &mut Entry) -> Result<
     match &op.token {
         Some(name) => agent.token(Some(name))?.lock(&agent.monitor).await?,
         None => {
+            // One that fails leaves none of the others open.
+            let mut all = Ok(());
             for token in agent.tokens.values() {
-                token.lock(&agent.monitor).await?;
+                all = all.and(token.lock(&agent.monitor).await);
             }
+            all?;
         }
     }
     Ok(Done {})

@@ -136,21 +136,32 @@ impl Token {
         let _one_at_a_time = self.logging_in.lock().await;
         self.may_log_in.set(false);
         self.remembered.set(false);
-        let _ = monitor.forget(self.name()).await;
         let known = matches!(*self.state.borrow(), State::Ready | State::Locked(_));
         if known {
             self.enter(State::Locked(None));
         }
         let link = self.link.borrow().clone();
-        let Some(link) = link else {
-            return Ok(());
-        };
-        let logged_out = tokio::time::timeout(LOCK_PATIENCE, link.ask(&Work::Logout)).await;
-        if !matches!(logged_out, Ok(Ok(Outcome::Done))) {
-            // A token that does not log out loses its worker, and with it its PIN.
-            link.kill();
+        if let Some(link) = link {
+            let logged_out = tokio::time::timeout(LOCK_PATIENCE, link.ask(&Work::Logout)).await;
+            if !matches!(logged_out, Ok(Ok(Outcome::Done))) {
+                // A token that does not log out loses its worker, and with it its PIN.
+                link.kill();
+            }
         }
-        Ok(())
+        if !self.settings.remember_pin {
+            return Ok(());
+        }
+        // Last: a monitor that is busy must not keep the token open.
+        monitor.forget(self.name()).await.map_err(|error| {
+            Failure::new(
+                ErrorCode::Internal,
+                format!(
+                    "token {} is locked, but the monitor may still keep its PIN: {error}",
+                    self.name()
+                ),
+            )
+            .hint("restart keywardd")
+        })
     }
 
     /// Logs in from whatever source needs no person, if that is allowed; else the token is locked.
