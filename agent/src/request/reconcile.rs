@@ -141,11 +141,16 @@ impl Enroller {
         };
         let intent = audit.append(audit.reserve()?, &record(Kind::ManageIntent))?;
         audit.sync().await?;
-        self.0.registry.borrow_mut().pin_token(token, identity)?;
+        let pinned = self.0.registry.borrow_mut().pin_token(token, identity);
         let mut outcome = record(Kind::ManageOutcome);
         outcome.intent = Some(intent.index());
-        self.tell(outcome, Outcome::Ok).await?;
-        Ok(())
+        // It is tried again with each worker: no intent may stay open from each of them.
+        let became = match &pinned {
+            Ok(()) => Outcome::Ok,
+            Err(_) => Outcome::Failed(ErrorCode::Internal),
+        };
+        self.tell(outcome, became).await?;
+        Ok(pinned?)
     }
 
     async fn tell(&self, mut record: Record<'_>, outcome: Outcome) -> Result<(), AuditError> {
