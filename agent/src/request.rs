@@ -260,6 +260,9 @@ async fn record(
     let seq = match recorded {
         Ok(Recorded::As(seq)) => seq,
         Ok(Recorded::Counted(proof)) => return answer::counted(proof, result),
+        Err(error) if class == OperationClass::Manage && result.is_ok() => {
+            return answer::not_recorded(&error);
+        }
         Err(error) => return answer::refused(&error),
     };
     match class {
@@ -268,7 +271,10 @@ async fn record(
         // What changed must outlive a crash before anybody is told of it.
         OperationClass::Manage => {
             if let Err(error) = agent.audit.sync().await {
-                return answer::refused(&error);
+                return match &result {
+                    Ok(_) => answer::not_recorded(&error),
+                    Err(_) => answer::refused(&error),
+                };
             }
         }
     }

@@ -14,7 +14,7 @@ type Content = Result<Zeroizing<Vec<u8>>, Failure>;
 
 enum Inner {
     Sealed(Sealed<Content>),
-    /// Nothing was done, since the log can't have it.
+    /// The log can't have it; the words say whether anything was done.
     AuditUnavailable(Failure),
 }
 
@@ -53,6 +53,18 @@ pub(super) fn counted(proof: Suppressed, content: Content) -> Answer {
 /// The answer where the log can't be written.
 pub(super) fn refused(error: &AuditError) -> Answer {
     Answer(Inner::AuditUnavailable(audit_unavailable(error)))
+}
+
+/// The answer where something was changed and its outcome can't be written.
+pub(super) fn not_recorded(error: &AuditError) -> Answer {
+    tracing::error!(%error, "the outcome of a change can't be written");
+    Answer(Inner::AuditUnavailable(
+        Failure::new(
+            ErrorCode::AuditUnavailable,
+            format!("it was done, but the log can't say so: {error}; look before you try again"),
+        )
+        .hint("keyward status"),
+    ))
 }
 
 /// Nothing may be done that the log can't have.
