@@ -141,18 +141,23 @@ impl Token {
             self.enter(State::Locked(None));
         }
         let link = self.link.borrow().clone();
-        if let Some(link) = link {
+        let log_out = async {
+            let Some(link) = link else { return };
             let logged_out = tokio::time::timeout(LOCK_PATIENCE, link.ask(&Work::Logout)).await;
             if !matches!(logged_out, Ok(Ok(Outcome::Done))) {
                 // A token that does not log out loses its worker, and with it its PIN.
                 link.kill();
             }
-        }
-        if !self.settings.remember_pin {
-            return Ok(());
-        }
-        // Last: a monitor that is busy must not keep the token open.
-        monitor.forget(self.name()).await.map_err(|error| {
+        };
+        // Asked first, so that the next worker does not get the PIN; not waited for first.
+        let forget = async {
+            match self.settings.remember_pin {
+                true => monitor.forget(self.name()).await,
+                false => Ok(()),
+            }
+        };
+        let (forgotten, ()) = tokio::join!(forget, log_out);
+        forgotten.map_err(|error| {
             Failure::new(
                 ErrorCode::Internal,
                 format!(
