@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use keyward_protocol::operation::Holding;
 use keyward_protocol::{ErrorCode, Failure};
+use tokio::sync::Notify;
 
 use crate::audit::{Audit, Denials, OpenIntent};
 use crate::caller::Own;
@@ -54,6 +55,10 @@ pub struct Agent {
     pub started: u64,
     /// How many connections are open.
     pub connections: Cell<usize>,
+    /// How many management requests are under way.
+    pub managing: Cell<usize>,
+    /// One of them has ended.
+    pub managed: Notify,
 }
 
 impl Agent {

@@ -43,6 +43,8 @@ pub struct Caller {
     /// The front end that it came in by.
     pub front: &'static str,
     known: Mutex<Known>,
+    /// Held while the monitor is asked: one question at a time for each caller.
+    asking: tokio::sync::Mutex<()>,
 }
 
 /// What is known of the caller's program.
@@ -160,6 +162,7 @@ impl Caller {
                 facts: None,
                 audit: Arc::default(),
             }),
+            asking: tokio::sync::Mutex::new(()),
         };
         // What was read by pid belongs to the peer only if it has the pid still.
         caller.check_lives()?;
@@ -195,6 +198,12 @@ impl Caller {
             .facts()
             .is_some_and(|facts| facts.taken.elapsed() <= max_age)
         {
+            return self.check_lives();
+        }
+        let asked = Instant::now();
+        let _one_at_a_time = self.asking.lock().await;
+        // While this waited, another request of the same caller may have asked.
+        if self.facts().is_some_and(|facts| facts.taken >= asked) {
             return self.check_lives();
         }
         // Before it is asked for: the answer is at least as new.

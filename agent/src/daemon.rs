@@ -80,7 +80,7 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
     let link = monitor::spawn(&config.path).map_err(doing("starting the monitor"))?;
     let (audit, found) = Audit::open(&config.state.join("audit"))?;
     let registry = Registry::open(&config.state.join("registry.db"))?;
-    let holds = seal(&sandbox(&config), config.sandbox)?;
+    let holds = seal(&sandbox(&config, &listeners), config.sandbox)?;
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -89,7 +89,7 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
     let end = LocalSet::new().block_on(&runtime, async {
         let own = Own::new(link.pid());
         let monitor = monitor::Client::new(link).map_err(doing("reaching the monitor"))?;
-        let listener = listeners.listener.try_clone().map_err(doing("listening"))?;
+        let (listener, socket_file) = listeners.into_parts();
         listener.set_nonblocking(true).map_err(doing("listening"))?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(doing("listening"))?;
         let agent = assemble(
@@ -106,9 +106,9 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
         ));
         notify(&[sd_notify::NotifyState::Ready]);
         tracing::info!(socket = %agent.config.socket.display(), "ready");
-        let end = server::serve(agent, listener).await;
-        notify(&[sd_notify::NotifyState::Stopping]);
-        listeners.remove();
+        let stopping = || notify(&[sd_notify::NotifyState::Stopping]);
+        let end = server::serve(agent, listener, stopping).await;
+        drop(socket_file);
         end.map_err(doing("awaiting signals"))
     })?;
     match end {
@@ -184,6 +184,8 @@ fn assemble(
         protections: protections(holds),
         started: now(),
         connections: Cell::new(0),
+        managing: Cell::new(0),
+        managed: tokio::sync::Notify::new(),
         config,
     })
 }
@@ -204,15 +206,11 @@ fn settings(name: &str, token: &TokenConfig, config: &Config, markers: &Path) ->
 
 /// What the agent may still reach: its own state, its socket's folder to take the socket away, and
 /// /proc to see who asks.
-fn sandbox(config: &Config) -> Sandbox {
-    let folder = config.socket.parent().filter(|folder| folder.exists());
+fn sandbox(config: &Config, listeners: &Listeners) -> Sandbox {
     Sandbox {
         read: vec!["/proc".into()],
-        write: folder
-            .map(Path::to_owned)
-            .into_iter()
-            .chain([config.state.clone()])
-            .collect(),
+        write: vec![config.state.clone()],
+        remove: listeners.folder().map(Path::to_owned).into_iter().collect(),
         sockets: Sockets::Unix,
         role: Role::Agent,
     }

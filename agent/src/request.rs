@@ -11,7 +11,7 @@ mod read;
 mod reconcile;
 mod usage;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use crate::agent::Agent;
 use crate::audit::{
     Admission, AuditError, Kind, Outcome, Record, RegistryMark, Reservation, Seq, Suppressed,
 };
-use crate::caller::Caller;
+use crate::caller::{Caller, CallerError};
 use crate::policy::{Action, Decision, Facts, Policy};
 use crate::registry::Key;
 use crate::worker::QueueKey;
@@ -43,6 +43,8 @@ pub struct Origin {
     pub caller: Caller,
     /// Reads that are in the log already: they are recorded once per connection.
     recorded: RefCell<Vec<(OperationCode, Seq)>>,
+    /// The process behind it has ended or become another program.
+    gone: Cell<bool>,
 }
 
 impl Origin {
@@ -51,7 +53,13 @@ impl Origin {
         Self {
             caller,
             recorded: RefCell::default(),
+            gone: Cell::new(false),
         }
+    }
+
+    /// Whether the connection is to be closed: whoever opened it is not there any more.
+    pub fn is_gone(&self) -> bool {
+        self.gone.get()
     }
 }
 
@@ -62,7 +70,7 @@ pub struct Authorised {
 
 impl Authorised {
     /// Where the request stands in a token's queue.
-    pub fn queue_key(&self) -> QueueKey {
+    pub(crate) fn queue_key(&self) -> QueueKey {
         self.queue_key
     }
 }
@@ -117,11 +125,7 @@ pub async fn serve(
 
 /// Room for the record, before anything is done. Locking and asking how things are work on a full
 /// disk too.
-fn reserve(
-    agent: &Agent,
-    code: OperationCode,
-    permitted: bool,
-) -> Result<Reservation, AuditError> {
+fn reserve(agent: &Agent, code: OperationCode, permitted: bool) -> Result<Reservation, AuditError> {
     match code {
         OperationCode::Lock | OperationCode::Status if permitted => agent.audit.reserve_emergency(),
         _ => match agent.audit.reserve() {
@@ -145,24 +149,11 @@ async fn process(
     entry: &mut Entry,
 ) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let class = request.code().class();
-    let age = match class {
-        OperationClass::Manage => Duration::ZERO,
-        OperationClass::Use | OperationClass::Read => PROGRAM_AGE,
-    };
-    let program = origin.caller.refresh_program(&agent.monitor, age);
-    let program = tokio::time::timeout_at(deadline, program).await;
-    // A deadline of 0 has passed though the program was known.
-    let program = program.ok().filter(|_| Instant::now() < deadline);
-    program.ok_or_else(too_late)?.map_err(|error| {
-        entry.denied = true;
-        Failure::new(
-            ErrorCode::Denied,
-            format!("the caller can't be told: {error}"),
-        )
-        .hint("connect again")
-    })?;
-
     let permitted = decide(&agent.policy, &origin.caller, action);
+    if permitted.is_some() {
+        // Only for those who may at all: the monitor has better things to do than to look at others.
+        identify(agent, origin, deadline, class, entry).await?;
+    }
     let key = match key_name(&request) {
         None => None,
         // Whoever may not see a key is told what is told where there is none.
@@ -188,6 +179,35 @@ async fn process(
         return Err(Failure::new(ErrorCode::RegistryMismatch, why.clone()).hint("keyward status"));
     }
     dispatch(agent, origin, &authorised, deadline, request, key, entry).await
+}
+
+/// Makes sure that what is known about the caller's program is new enough.
+async fn identify(
+    agent: &Agent,
+    origin: &Origin,
+    deadline: Instant,
+    class: OperationClass,
+    entry: &mut Entry,
+) -> Result<(), Failure> {
+    let age = match class {
+        OperationClass::Manage => Duration::ZERO,
+        OperationClass::Use | OperationClass::Read => PROGRAM_AGE,
+    };
+    let program = origin.caller.refresh_program(&agent.monitor, age);
+    let program = tokio::time::timeout_at(deadline, program).await;
+    // A deadline of 0 has passed though the program was known.
+    let program = program.ok().filter(|_| Instant::now() < deadline);
+    program.ok_or_else(too_late)?.map_err(|error| {
+        if matches!(error, CallerError::Gone | CallerError::Changed { .. }) {
+            origin.gone.set(true);
+        }
+        entry.denied = true;
+        Failure::new(
+            ErrorCode::Denied,
+            format!("the caller can't be told: {error}"),
+        )
+        .hint("connect again")
+    })
 }
 
 async fn dispatch(
@@ -328,6 +348,28 @@ fn append(
     agent.audit.append(reservation, &record).map(Recorded::As)
 }
 
+/// Records that a connection was refused before anything was asked.
+///
+/// # Errors
+/// The log can't be written: nothing is told.
+pub fn refused_at_accept(agent: &Agent, caller: &Caller, reason: &str) -> Result<(), AuditError> {
+    let facts = caller.audit_json();
+    let mut record = Record::new(Kind::Denied, "connect");
+    record.outcome = Some(Outcome::Failed(ErrorCode::Denied));
+    record.caller = Some(&facts);
+    record.detail = Some(reason);
+    let admission = agent
+        .denials
+        .borrow_mut()
+        .admit(caller.uid, std::time::Instant::now());
+    if let Admission::Record { suppressed } = admission {
+        record.suppressed = suppressed;
+        agent.audit.append(agent.audit.reserve()?, &record)?;
+        agent.audit.flush()?;
+    }
+    Ok(())
+}
+
 /// What the caller wants, told apart where a digest hides what is signed.
 fn action_of(request: &Request) -> Action {
     match request {
@@ -362,7 +404,13 @@ fn key_name(request: &Request) -> Option<&str> {
         Request::GetPublicKey(op) => &op.key,
         Request::Destroy(op) => &op.key,
         Request::Describe(op) => &op.key,
-        _ => return None,
+        Request::Random(_)
+        | Request::Create(_)
+        | Request::Unlock(_)
+        | Request::Lock(_)
+        | Request::AcceptToken(_)
+        | Request::List(_)
+        | Request::Status(_) => return None,
     })
 }
 

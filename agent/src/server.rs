@@ -16,9 +16,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::agent::Agent;
+use crate::audit::{Kind, Record};
 use crate::caller::{Caller, HoldBy};
 use crate::front::native;
-use crate::request::Origin;
+use crate::request::{self, Origin};
 
 /// How long what is under way may take after a SIGTERM.
 const FAREWELL: Duration = Duration::from_secs(20);
@@ -32,11 +33,15 @@ pub enum End {
     MonitorGone,
 }
 
-/// Serves until a signal comes or the monitor dies.
+/// Serves until a signal comes or the monitor dies; says so through `stopping` before the rest.
 ///
 /// # Errors
 /// Signals can't be awaited.
-pub async fn serve(agent: Rc<Agent>, listener: UnixListener) -> io::Result<End> {
+pub async fn serve(
+    agent: Rc<Agent>,
+    listener: UnixListener,
+    stopping: impl FnOnce(),
+) -> io::Result<End> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (stop, stopped) = watch::channel(false);
@@ -61,6 +66,7 @@ pub async fn serve(agent: Rc<Agent>, listener: UnixListener) -> io::Result<End> 
         }
     };
     drop(listener);
+    stopping();
     if matches!(end, End::Signal(_)) {
         tracing::info!(
             ?end,
@@ -70,10 +76,21 @@ pub async fn serve(agent: Rc<Agent>, listener: UnixListener) -> io::Result<End> 
         let _ = stop.send(true);
         let all = async { while connections.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(FAREWELL, all).await;
+        // Management goes on also where its connection is gone.
+        let managed = async {
+            while agent.managing.get() > 0 {
+                agent.managed.notified().await;
+            }
+        };
+        let _ = tokio::time::timeout(FAREWELL, managed).await;
+        let mut farewells = JoinSet::new();
         for token in agent.tokens.values() {
-            token.farewell().await;
+            let token = token.clone();
+            farewells.spawn_local(async move { token.farewell().await });
         }
+        farewells.join_all().await;
     }
+    record_suppressed(&agent);
     if let Err(error) = agent.audit.sync_now() {
         tracing::error!(%error, "the last records may not be on the disk");
     }
@@ -84,6 +101,24 @@ async fn ended(terminate: &mut Signal, interrupt: &mut Signal) -> End {
     tokio::select! {
         _ = terminate.recv() => End::Signal("SIGTERM"),
         _ = interrupt.recv() => End::Signal("SIGINT"),
+    }
+}
+
+/// Denials that were counted and that no later record has told of.
+fn record_suppressed(agent: &Agent) {
+    let counted = agent.denials.borrow_mut().drain();
+    for (uid, count) in counted {
+        let detail = uid.map_or("of several uids".into(), |uid| format!("of uid {uid}"));
+        let mut record = Record::new(Kind::Agent, "denials-suppressed");
+        record.suppressed = Some(count);
+        record.detail = Some(&detail);
+        let told = agent
+            .audit
+            .reserve()
+            .and_then(|r| agent.audit.append(r, &record));
+        if let Err(error) = told {
+            tracing::error!(%error, count, "suppressed denials could not be recorded");
+        }
     }
 }
 
@@ -106,8 +141,10 @@ async fn connection(
     };
     let uid = caller.uid;
     if let Some(reason) = caller.refuse_reason(&agent.own) {
-        tracing::warn!(uid, pid = caller.pid, reason, "a connection was refused");
-        return refuse(&stream, Failure::new(ErrorCode::Denied, reason));
+        return match request::refused_at_accept(&agent, &caller, &reason) {
+            Ok(()) => refuse(&stream, Failure::new(ErrorCode::Denied, reason)),
+            Err(error) => tracing::error!(%error, uid, "a refusal could not be recorded"),
+        };
     }
     let Some(_counted) = Counted::new(&agent, &users, uid) else {
         let busy = Failure::new(

@@ -24,6 +24,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use self::link::{Link, SendError};
+pub(crate) use self::queue::QueueKey;
 use self::queue::{FairQueue, Full};
 use crate::request::Authorised;
 
@@ -53,15 +54,12 @@ pub struct Settings {
     pub markers: PathBuf,
 }
 
-/// Who stands in a queue: uid and pid.
-pub type QueueKey = (u32, u32);
-
 /// A token of the configuration.
 pub struct Token {
     settings: Settings,
     state: RefCell<State>,
     report: RefCell<Option<TokenReport>>,
-    queue: RefCell<FairQueue<QueueKey, Job>>,
+    queue: RefCell<FairQueue<Job>>,
     link: RefCell<Option<Rc<Link>>>,
     /// Wakes the supervisor to look at the token again.
     look_again: Notify,
@@ -162,7 +160,8 @@ impl Token {
         };
         self.pump();
         match tokio::time::timeout_at(deadline, answer).await {
-            Ok(Ok(outcome)) => self.notice(outcome),
+            Ok(Ok(Ok(Outcome::Failed(error)))) => Err(failure_of(self.name(), error)),
+            Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(self.died()),
             Err(_) => Err(Failure::new(
                 ErrorCode::DeadlineExceeded,
@@ -175,6 +174,11 @@ impl Token {
     pub(crate) async fn ask(&self, work: &Work) -> Option<Outcome> {
         let link = self.link.borrow().clone()?;
         link.ask(work).await.ok()
+    }
+
+    /// Whether the worker has nothing to do.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.pending() == 0
     }
 
     /// What a client is told about the token.
@@ -275,42 +279,22 @@ impl Token {
         }
     }
 
-    /// Draws conclusions from an answer before the caller sees it.
-    fn notice(&self, outcome: Result<Outcome, Failure>) -> Result<Outcome, Failure> {
-        match outcome? {
-            Outcome::Failed(error) => Err(self.notice_error(error)),
-            done => Ok(done),
+    /// Draws conclusions from what a worker could not do, before anybody is told.
+    fn notice(&self, error: &BackendError) {
+        match error {
+            BackendError::LoginRequired => self.enter(State::Locked(None)),
+            BackendError::TokenAbsent(why) => self.enter(State::Absent(why.clone())),
+            BackendError::TokenChanged(what) => self.enter(State::Changed(what.clone())),
+            _ => return,
         }
+        self.look_again();
     }
 
-    /// Draws conclusions from what a worker could not do.
-    fn notice_error(&self, error: BackendError) -> Failure {
-        match &error {
-            BackendError::LoginRequired => {
-                self.enter(State::Locked(None));
-                self.look_again();
-            }
-            BackendError::TokenAbsent(why) => {
-                self.enter(State::Absent(why.clone()));
-                self.look_again();
-            }
-            BackendError::TokenChanged(what) => {
-                self.enter(State::Changed(what.clone()));
-                self.look_again();
-            }
-            BackendError::DeviceFailed(why) => {
-                tracing::warn!(
-                    token = self.name(),
-                    why,
-                    "the token failed; its worker is started again"
-                );
-                if let Some(link) = &*self.link.borrow() {
-                    link.kill();
-                }
-            }
-            _ => {}
+    /// Ends the life of a worker that answers what can't be right; the next one begins clean.
+    pub fn distrust(&self) {
+        if let Some(link) = &*self.link.borrow() {
+            link.kill();
         }
-        failure_of(self.name(), error)
     }
 
     fn enter(&self, state: State) {

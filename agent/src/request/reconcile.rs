@@ -167,6 +167,10 @@ impl Token {
     /// intent in the log does.
     async fn destroy_orphan(&self, version: VersionId) -> bool {
         use keyward_backend::message::Outcome::Done;
+        // What is under way may be the very generation that is to be undone.
+        if !self.is_idle() {
+            return false;
+        }
         matches!(self.ask(&Work::Destroy(version)).await, Some(Done))
     }
 }

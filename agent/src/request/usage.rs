@@ -360,7 +360,7 @@ fn usable(key: &Key, purpose: Purpose, algorithm: Option<Algorithm>) -> Result<A
     let opens = purpose == Purpose::Unwrap;
     match key.state {
         KeyState::Active => Ok(algorithm),
-        KeyState::Deactivated | KeyState::Compromised if opens => Ok(algorithm),
+        KeyState::Deactivated if opens => Ok(algorithm),
         state => Err(
             Failure::new(ErrorCode::WrongState, format!("the key is {state}"))
                 .hint(format!("keyward key show {}", key.id_text)),
@@ -425,6 +425,7 @@ fn misbehaved(token: &Token) -> Failure {
         token = token.name(),
         "the worker answered what was not asked"
     );
+    token.distrust();
     failure_of(
         token.name(),
         keyward_backend::BackendError::DeviceFailed(
@@ -438,6 +439,7 @@ fn wrong_signature(token: &Token) -> Failure {
         token = token.name(),
         "a signature that does not verify was held back"
     );
+    token.distrust();
     failure_of(
         token.name(),
         keyward_backend::BackendError::DeviceFailed(

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use keyward_backend::BackendError;
 use keyward_backend::message::{Answer, MAX_PACKET, Outcome, Work};
 use keyward_protocol::Failure;
 use keyward_sys::{fd, process};
@@ -71,6 +72,9 @@ pub(crate) enum Ended {
     /// It took too long over one call.
     #[error("it took too long over one call")]
     Hung,
+    /// It said that its device or module is in an unknown state.
+    #[error("{0}")]
+    Failed(String),
     /// The socket failed.
     #[error("its socket failed: {0}")]
     Socket(io::Error),
@@ -140,8 +144,9 @@ impl Link {
         }
     }
 
-    /// Hands out answers until the worker's life ends; after each batch, `more` may send more.
-    pub(crate) async fn receive(&self, more: impl Fn()) -> Ended {
+    /// Hands out answers until the worker's life ends. `notice` sees each failure, also where nobody
+    /// waits for it any more; after each batch, `more` may send more.
+    pub(crate) async fn receive(&self, notice: impl Fn(&BackendError), more: impl Fn()) -> Ended {
         let mut buffer = vec![0; MAX_PACKET];
         loop {
             if let Err(error) = self.socket.readable().await {
@@ -175,26 +180,48 @@ impl Link {
                 let Some(call) = self.under_way.borrow_mut().remove(&id) else {
                     return Ended::Misbehaved("an answer that nobody waits for");
                 };
+                let failed = match &outcome {
+                    Outcome::Failed(error) => {
+                        notice(error);
+                        match error {
+                            BackendError::DeviceFailed(why) => Some(why.clone()),
+                            _ => None,
+                        }
+                    }
+                    _ => None,
+                };
                 // The caller may have gone: its answer is wiped as it is dropped.
                 let _ = call.reply.send(Ok(outcome));
+                if let Some(why) = failed {
+                    return Ended::Failed(why);
+                }
             }
             more();
         }
     }
 
-    /// Ends when a call is under way for longer than `limit`.
+    /// Ends when a call is under way for longer than `limit`. The time of a call that waited behind
+    /// others in the worker counts from when it became the oldest.
     pub(crate) async fn watch(&self, limit: Duration) -> Ended {
+        let mut watched: Option<(u64, Instant)> = None;
         loop {
             let oldest = self
                 .under_way
                 .borrow()
                 .first_key_value()
-                .map(|(_, c)| c.sent);
-            let Some(oldest) = oldest else {
+                .map(|(id, call)| (*id, call.sent));
+            let Some((id, sent)) = oldest else {
+                watched = None;
                 self.begun.notified().await;
                 continue;
             };
-            let latest = oldest.checked_add(limit).unwrap_or(oldest);
+            let since = match watched {
+                None => sent,
+                Some((before, since)) if before == id => since,
+                Some(_) => Instant::now(),
+            };
+            watched = Some((id, since));
+            let latest = since.checked_add(limit).unwrap_or(since);
             if latest <= Instant::now() {
                 return Ended::Hung;
             }

@@ -70,11 +70,12 @@ impl Token {
         let report = match link.ask(&Work::Open { pinned }).await {
             Ok(Outcome::Token(report)) => report,
             Ok(Outcome::Failed(error)) => {
-                return Err(LoginError::Failed(self.notice_error(error)));
+                return Err(LoginError::Failed(failure_of(self.name(), error)));
             }
             _ => return Err(LoginError::Failed(self.died())),
         };
-        let before = self.markers().read().map_err(|e| self.marker_failed(&e))?;
+        let markers = self.markers(&report.identity.serial);
+        let before = markers.read().map_err(|e| self.marker_failed(&e))?;
         let (credential, source, keep) = self.credential(login)?;
         if report.pin_tries == PinTries::Blocked {
             return Err(LoginError::Failed(failure_of(
@@ -92,7 +93,6 @@ impl Token {
             outcome: TryOutcome::Unknown,
             refusals,
         };
-        let markers = self.markers();
         markers.write(&marker).map_err(|e| self.marker_failed(&e))?;
         let kept = match link.ask(&Work::Login(credential)).await {
             Ok(Outcome::Token(report)) => {
@@ -110,7 +110,7 @@ impl Token {
                     Ok(())
                 };
                 kept.map_err(|e| self.marker_failed(&e))?;
-                return Err(LoginError::Failed(self.notice_error(error)));
+                return Err(LoginError::Failed(failure_of(self.name(), error)));
             }
             // The PIN never left the agent.
             Err(Lost::NotSent) => {
@@ -133,9 +133,19 @@ impl Token {
 
     /// Takes the PIN away: the token logs out, and keyward does not log in by itself again.
     pub async fn lock(&self, monitor: &Monitor) -> Result<(), Failure> {
-        let _one_at_a_time = self.logging_in.lock().await;
         self.may_log_in.set(false);
         self.remembered.set(false);
+        let login = tokio::time::timeout(LOCK_PATIENCE, self.logging_in.lock());
+        let _one_at_a_time = match login.await {
+            Ok(one_at_a_time) => one_at_a_time,
+            Err(_) => {
+                // A login that does not end is ended with its worker.
+                self.distrust();
+                self.logging_in.lock().await
+            }
+        };
+        // A login that ended meanwhile had set it.
+        self.may_log_in.set(false);
         let known = matches!(*self.state.borrow(), State::Ready | State::Locked(_));
         if known {
             self.enter(State::Locked(None));
@@ -250,8 +260,8 @@ impl Token {
         })
     }
 
-    fn markers(&self) -> MarkerFile {
-        MarkerFile::new(&self.settings.markers, self.name())
+    fn markers(&self, serial: &str) -> MarkerFile {
+        MarkerFile::new(&self.settings.markers, self.name(), serial)
     }
 
     fn marker_failed(&self, error: &io::Error) -> LoginError {

@@ -129,10 +129,13 @@ pub(crate) struct MarkerFile {
 }
 
 impl MarkerFile {
-    pub(crate) fn new(folder: &Path, token: &str) -> Self {
+    /// The file for a token of this name and serial number: what one token refused says nothing
+    /// about another.
+    pub(crate) fn new(folder: &Path, token: &str, serial: &str) -> Self {
+        let serial: String = serial.bytes().map(|byte| format!("{byte:02x}")).collect();
         Self {
             folder: folder.to_owned(),
-            file: folder.join(format!("{token}.json")),
+            file: folder.join(format!("{token}-{serial}.json")),
         }
     }
 
@@ -256,12 +259,14 @@ mod tests {
     #[test]
     fn a_marker_survives_and_a_broken_one_counts_as_unknown() {
         let folder = tempfile::tempdir().unwrap();
-        let file = MarkerFile::new(folder.path(), "main");
+        let file = MarkerFile::new(folder.path(), "main", "1");
         assert_eq!(file.read().unwrap(), None);
         let refused = marker(FILE, TryOutcome::Refused, 1);
         file.write(&refused).unwrap();
         assert_eq!(file.read().unwrap(), Some(refused));
-        fs::write(folder.path().join("main.json"), b"{").unwrap();
+        let other = MarkerFile::new(folder.path(), "main", "2");
+        assert_eq!(other.read().unwrap(), None, "another token");
+        fs::write(folder.path().join("main-31.json"), b"{").unwrap();
         assert_eq!(file.read().unwrap().unwrap().outcome, TryOutcome::Unknown);
         file.clear().unwrap();
         file.clear().unwrap();

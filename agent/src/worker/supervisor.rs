@@ -59,10 +59,13 @@ pub(crate) async fn supervise(
         if born.elapsed() >= SHORT_LIFE {
             short_lives = 0;
         }
+        // What happened once is mended by the new life that begins at once; until then requests
+        // wait. What happens again is told.
         token.enter(match ended {
-            Life::Failed(why) => State::Absent(why),
-            // Nobody is told that it is unlocked while there is no worker.
-            Life::Ended(_) => State::Starting,
+            Life::Failed(why) | Life::Ended(Ended::Failed(why)) if short_lives > 0 => {
+                State::Absent(why)
+            }
+            _ => State::Starting,
         });
         tokio::time::sleep(delay(short_lives)).await;
         short_lives = short_lives.saturating_add(1);
@@ -102,7 +105,7 @@ async fn live(token: &Rc<Token>, monitor: &Monitor, enrolment: &impl Enrolment) 
     };
     *token.link.borrow_mut() = Some(link.clone());
     let ended = tokio::select! {
-        ended = link.receive(|| token.pump()) => ended,
+        ended = link.receive(|error| token.notice(error), || token.pump()) => ended,
         ended = link.watch(token.settings.timeout) => ended,
         why = attend(token, &link, monitor, enrolment) => return Life::Failed(why),
     };
@@ -136,8 +139,8 @@ async fn attend(
                     enrolment.ready(token).await;
                 }
             }
-            Err(BackendError::TokenAbsent(why)) => token.enter(State::Absent(why)),
-            Err(BackendError::TokenChanged(what)) => token.enter(State::Changed(what)),
+            // The state says so already.
+            Err(BackendError::TokenAbsent(_) | BackendError::TokenChanged(_)) => {}
             Err(error) => return error.to_string(),
         }
         let waits = matches!(*token.state.borrow(), State::Absent(_) | State::Changed(_));
@@ -145,6 +148,8 @@ async fn attend(
             // It was there, and in the login it was not: never look again at once.
             tokio::time::sleep(LOOK).await;
         } else if waits {
+            // What the look itself has said is no reason to look again.
+            let _ = tokio::time::timeout(Duration::ZERO, token.look_again.notified()).await;
             let _ = tokio::time::timeout(LOOK, token.look_again.notified()).await;
         } else {
             token.look_again.notified().await;

@@ -21,6 +21,9 @@ pub struct Sandbox {
     /// Files to read and write, and folders in which also to create, rename and remove. Each must
     /// exist. Devices can be listed one by one; none can be made, and none takes an `ioctl`.
     pub write: Vec<PathBuf>,
+    /// Folders in which files can be removed, and nothing else done. A folder that does not exist is
+    /// left out.
+    pub remove: Vec<PathBuf>,
     /// Sockets that can be made.
     pub sockets: Sockets,
     /// Which of keyward's processes this is.

@@ -54,6 +54,7 @@ fn sandbox(role: Role, sockets: Sockets, folders: &Folders) -> Sandbox {
     Sandbox {
         read: vec![folders.read.clone()],
         write: vec![folders.write.clone()],
+        remove: Vec::new(),
         sockets,
         role,
     }

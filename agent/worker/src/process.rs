@@ -118,6 +118,7 @@ fn sandbox_of(start: &Start, module: &Path) -> Sandbox {
     Sandbox {
         read,
         write: start.sandbox.write.iter().map(PathBuf::from).collect(),
+        remove: Vec::new(),
         sockets: match start.sandbox.sockets {
             SocketKinds::None => Sockets::None,
             SocketKinds::Unix => Sockets::Unix,

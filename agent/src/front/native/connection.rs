@@ -24,6 +24,8 @@ use crate::request::{self, Answer, Origin};
 
 /// A client that does not take its answers is not read from.
 const MOST_UNSENT: usize = 2 * MAX_FRAME;
+/// What the requests of one client that are under way may hold in memory.
+const MOST_HELD: usize = 1024 * 1024;
 /// How long a client may take nothing of what is sent to it.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 /// How often a client that is not read from is asked whether it is still there.
@@ -46,6 +48,7 @@ pub async fn serve(
         outbox: Outbox::default(),
         tasks: JoinSet::new(),
         under_way: HashMap::new(),
+        bytes: 0,
         welcomed: false,
         closing: false,
         read_by: Some(hello_by),
@@ -67,13 +70,22 @@ struct Connection {
     outbox: Outbox,
     tasks: JoinSet<(u64, Answer)>,
     /// By id; dropping the sender cancels the request.
-    under_way: HashMap<u64, Option<oneshot::Sender<()>>>,
+    under_way: HashMap<u64, Begun>,
+    /// How many bytes what is under way holds, or may hold when it is answered.
+    bytes: usize,
     welcomed: bool,
     closing: bool,
     /// When the hello, or a frame that has begun, must be whole.
     read_by: Option<Instant>,
     /// When the client must have taken something.
     write_by: Option<Instant>,
+}
+
+/// A request that is under way.
+struct Begun {
+    /// Dropping it cancels the request.
+    cancel: Option<oneshot::Sender<()>>,
+    bytes: usize,
 }
 
 impl Connection {
@@ -127,6 +139,7 @@ impl Connection {
         !self.closing
             && self.tasks.len() < self.agent.config.limits.pipelined
             && self.outbox.unsent().len() < MOST_UNSENT
+            && self.bytes < MOST_HELD
     }
 
     fn read(&mut self) -> io::Result<()> {
@@ -168,10 +181,10 @@ impl Connection {
     fn take_frames(&mut self) {
         let mut took = false;
         while self.wants_more() {
-            let message = match self.reader.next_frame(MAX_FRAME) {
+            let (size, message) = match self.reader.next_frame(MAX_FRAME) {
                 Ok(Some(frame)) => {
                     took = true;
-                    ClientMessage::decode(frame)
+                    (frame.len(), ClientMessage::decode(frame))
                 }
                 Ok(None) => break,
                 Err(error) => {
@@ -179,7 +192,7 @@ impl Connection {
                     return self.refuse_connection(failure);
                 }
             };
-            self.take(message);
+            self.take(size, message);
         }
         self.reader.compact();
         let partial = self.reader.is_partial() && self.wants_more();
@@ -194,7 +207,7 @@ impl Connection {
         };
     }
 
-    fn take(&mut self, message: Result<ClientMessage, ClientMessageError>) {
+    fn take(&mut self, size: usize, message: Result<ClientMessage, ClientMessageError>) {
         match message {
             Ok(ClientMessage::Hello(hello)) if !self.welcomed => self.welcome(&hello),
             _ if !self.welcomed => {
@@ -203,12 +216,12 @@ impl Connection {
             Ok(ClientMessage::Hello(_)) => {
                 self.refuse_connection(malformed("a second hello"));
             }
-            Ok(ClientMessage::Call(call)) => self.begin(call),
+            Ok(ClientMessage::Call(call)) => self.begin(size, call),
             Ok(ClientMessage::Cancel { id }) => {
                 // The id stays taken until its answer, which now comes soon.
                 self.under_way
                     .entry(id)
-                    .and_modify(|cancel| drop(cancel.take()));
+                    .and_modify(|begun| drop(begun.cancel.take()));
             }
             Err(ClientMessageError::UnknownOperation { id, code }) => {
                 let failure = Failure::new(
@@ -252,7 +265,7 @@ impl Connection {
             .put_message(&ServerMessage::Welcome(welcome), MAX_FRAME);
     }
 
-    fn begin(&mut self, call: Call) {
+    fn begin(&mut self, size: usize, call: Call) {
         let Call {
             id,
             deadline_ms,
@@ -262,7 +275,14 @@ impl Connection {
             return self.refuse_connection(malformed("an id that is under way already"));
         }
         let (cancel, cancelled) = oneshot::channel();
-        self.under_way.insert(id, Some(cancel));
+        // A reply can be as large as a frame where it lists what there is.
+        let bytes = match request.code().class() {
+            OperationClass::Read => MAX_FRAME,
+            OperationClass::Use | OperationClass::Manage => size,
+        };
+        self.bytes = self.bytes.saturating_add(bytes);
+        let cancel = Some(cancel);
+        self.under_way.insert(id, Begun { cancel, bytes });
         let limits = &self.agent.config.limits;
         let wait = deadline_ms
             .map_or(limits.deadline, |ms| Duration::from_millis(ms.into()))
@@ -275,8 +295,12 @@ impl Connection {
     fn finished(&mut self, done: Result<(u64, Answer), tokio::task::JoinError>) {
         match done {
             Ok((id, answer)) => {
-                self.under_way.remove(&id);
+                if let Some(begun) = self.under_way.remove(&id) {
+                    self.bytes = self.bytes.saturating_sub(begun.bytes);
+                }
                 self.outbox.put(id, answer);
+                // Whoever connected is not there any more: nothing new is begun for others.
+                self.closing |= self.origin.is_gone();
             }
             Err(error) => {
                 tracing::error!(%error, "a request ended without an answer");
@@ -315,6 +339,7 @@ async fn answer(
     cancelled: oneshot::Receiver<()>,
 ) -> Answer {
     let manages = request.code().class() == OperationClass::Manage;
+    let counted_by = agent.clone();
     let served = async move {
         let cancelled = async {
             let _ = cancelled.await;
@@ -323,12 +348,35 @@ async fn answer(
     };
     if manages {
         // What has begun is finished, whatever becomes of the connection.
+        let managing = Managing::new(&counted_by);
+        let served = async move {
+            let _managing = managing;
+            served.await
+        };
         match tokio::task::spawn_local(served).await {
             Ok(answer) => answer,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     } else {
         served.await
+    }
+}
+
+/// Management in the count of what a shutdown waits for.
+struct Managing(Rc<Agent>);
+
+impl Managing {
+    fn new(agent: &Rc<Agent>) -> Self {
+        agent.managing.set(agent.managing.get().saturating_add(1));
+        Self(agent.clone())
+    }
+}
+
+impl Drop for Managing {
+    fn drop(&mut self) {
+        let managing = &self.0.managing;
+        managing.set(managing.get().saturating_sub(1));
+        self.0.managed.notify_one();
     }
 }
 
@@ -366,7 +414,9 @@ fn has_hung_up(stream: &UnixStream) -> bool {
         tv_nsec: 0,
     };
     let _ = rustix::event::poll(&mut polled, Some(&now));
-    polled.iter().any(|fd| fd.revents().contains(PollFlags::HUP))
+    polled
+        .iter()
+        .any(|fd| fd.revents().contains(PollFlags::HUP))
 }
 
 async fn until(limit: Option<Instant>) {

@@ -65,11 +65,21 @@ pub enum SocketError {
 
 /// A listening socket, and what keeps it ours.
 pub struct Listeners {
-    /// The socket.
-    pub listener: UnixListener,
-    /// Its file, if the agent made it; a socket that systemd made stays.
-    made: Option<PathBuf>,
-    _lock: Option<File>,
+    listener: UnixListener,
+    file: Option<SocketFile>,
+}
+
+/// The socket's file, if the agent made it; it goes when this is dropped. A socket that systemd
+/// made stays.
+pub struct SocketFile {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
 impl Listeners {
@@ -77,9 +87,18 @@ impl Listeners {
     pub fn inherited(socket: OwnedFd) -> Self {
         Self {
             listener: UnixListener::from(socket),
-            made: None,
-            _lock: None,
+            file: None,
         }
+    }
+
+    /// The socket to accept from, and what keeps its file.
+    pub fn into_parts(self) -> (UnixListener, Option<SocketFile>) {
+        (self.listener, self.file)
+    }
+
+    /// The folder that the socket's file is to be removed from.
+    pub fn folder(&self) -> Option<&Path> {
+        self.file.as_ref()?.path.parent()
     }
 
     /// Makes the socket. To be called before any thread: it sets the umask for a moment.
@@ -101,16 +120,11 @@ impl Listeners {
         rustix::process::umask(umask);
         Ok(Self {
             listener: bound.map_err(at(path))?,
-            made: Some(path.to_owned()),
-            _lock: Some(lock),
+            file: Some(SocketFile {
+                path: path.to_owned(),
+                _lock: lock,
+            }),
         })
-    }
-
-    /// Takes the socket file away again.
-    pub fn remove(&self) {
-        if let Some(path) = &self.made {
-            let _ = fs::remove_file(path);
-        }
     }
 }
 
@@ -198,9 +212,8 @@ mod tests {
             panic!("a second agent on the same socket");
         };
         assert_eq!(pid, std::process::id().to_string());
-        first.remove();
-        assert!(!path.exists());
         drop(first);
+        assert!(!path.exists());
         Listeners::bind(&path, 0o660).unwrap();
     }
 
@@ -208,10 +221,10 @@ mod tests {
     fn a_stale_socket_is_replaced_and_anything_else_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("agent.sock");
-        drop(Listeners::bind(&path, 0o600).unwrap());
+        // What an agent that was killed leaves.
+        drop(UnixListener::bind(&path).unwrap());
         assert!(path.exists());
         drop(Listeners::bind(&path, 0o600).unwrap());
-        fs::remove_file(&path).unwrap();
         fs::write(&path, "mine").unwrap();
         assert!(matches!(
             Listeners::bind(&path, 0o600),

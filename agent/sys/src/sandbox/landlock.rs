@@ -18,6 +18,7 @@ const NEWEST: ABI = ABI::V7;
 const READ_FILE: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile});
 const READ_FOLDER: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir});
 const WRITE_FILE: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | WriteFile | Truncate});
+const REMOVE: BitFlags<AccessFs> = make_bitflags!(AccessFs::{RemoveFile});
 /// No right to execute, to make devices, pipes or symbolic links; `ioctl` on devices neither.
 const WRITE_FOLDER: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
     ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | RemoveDir | Refer
@@ -44,6 +45,15 @@ pub(super) fn restrict(sandbox: &Sandbox, holds: &mut Holds) -> Result<(), Sandb
     for path in &sandbox.write {
         let fd = open(path).map_err(at(path))?;
         rules = allow(rules, fd, path, write_folder, WRITE_FILE)?;
+    }
+    for path in &sandbox.remove {
+        match open(path) {
+            Ok(fd) => rules = allow(rules, fd, path, REMOVE, REMOVE)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                holds.skipped.push(path.clone())
+            }
+            Err(error) => return Err(at(path)(error)),
+        }
     }
     let status = rules
         .restrict_self()
@@ -175,6 +185,7 @@ mod tests {
         let sandbox = Sandbox {
             read: vec![],
             write: vec![],
+            remove: Vec::new(),
             sockets,
             role: Role::Worker,
         };
