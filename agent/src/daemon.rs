@@ -20,6 +20,7 @@ use crate::caller::{self, Own};
 use crate::config::{Config, Mode, TokenConfig};
 use crate::front::native::{Listeners, SocketError};
 use crate::monitor;
+use crate::notify::Notifier;
 use crate::policy::Policy;
 use crate::registry::{MarkCheck, Registry, RegistryError, check_mark};
 use crate::request::Enroller;
@@ -78,6 +79,7 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
     }
     // Before the seal, and before there is any thread.
     let link = monitor::spawn(&config.path).map_err(doing("starting the monitor"))?;
+    let notifier = Notifier::from_environment().map_err(doing("reaching systemd"))?;
     let (audit, found) = Audit::open(&config.state.join("audit"))?;
     let registry = Registry::open(&config.state.join("registry.db"))?;
     let holds = seal(&sandbox(&config, &listeners), config.sandbox)?;
@@ -104,9 +106,9 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
             agent.audit.clone(),
             Duration::from_secs(1),
         ));
-        notify(&[sd_notify::NotifyState::Ready]);
+        notifier.tell("READY=1");
         tracing::info!(socket = %agent.config.socket.display(), "ready");
-        let stopping = || notify(&[sd_notify::NotifyState::Stopping]);
+        let stopping = || notifier.tell("STOPPING=1");
         let end = server::serve(agent, listener, stopping).await;
         drop(socket_file);
         end.map_err(doing("awaiting signals"))
@@ -211,7 +213,7 @@ fn sandbox(config: &Config, listeners: &Listeners) -> Sandbox {
         read: vec!["/proc".into()],
         write: vec![config.state.clone()],
         remove: listeners.folder().map(Path::to_owned).into_iter().collect(),
-        sockets: Sockets::Unix,
+        sockets: Sockets::None,
         role: Role::Agent,
     }
 }
@@ -260,13 +262,6 @@ fn private_folder(path: &Path) -> Result<(), DaemonError> {
         });
     }
     Ok(())
-}
-
-/// Tells systemd; without it, nothing.
-fn notify(states: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "systemd could not be told");
-    }
 }
 
 fn doing(what: impl Into<String>) -> impl FnOnce(io::Error) -> DaemonError {

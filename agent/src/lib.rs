@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod front;
 pub mod limit;
 pub mod monitor;
+pub mod notify;
 pub mod policy;
 pub mod registry;
 pub mod request;

@@ -38,13 +38,9 @@ pub(super) fn restrict(sandbox: &Sandbox, holds: &mut Holds) -> Result<(), Sandb
             Err(error) => return Err(at(path)(error)),
         }
     }
-    let write_folder = match sandbox.role {
-        Role::Agent => WRITE_FOLDER | AccessFs::MakeSock,
-        Role::Worker => WRITE_FOLDER,
-    };
     for path in &sandbox.write {
         let fd = open(path).map_err(at(path))?;
-        rules = allow(rules, fd, path, write_folder, WRITE_FILE)?;
+        rules = allow(rules, fd, path, WRITE_FOLDER, WRITE_FILE)?;
     }
     for path in &sandbox.remove {
         match open(path) {

@@ -5,7 +5,7 @@
 //! - `clone3` answers `ENOSYS`, and the C library falls back to `clone`, whose flags can be seen;
 //! - paths are Landlock's affair, and calls on paths that Landlock does not cover (`chmod`, `chown`,
 //!   `setxattr`, `utimes`) are refused, their variants on open descriptors allowed;
-//! - a worker without sockets has stream and packet pairs only: a datagram socket sends to any path.
+//! - a process without sockets has stream and packet pairs only: a datagram socket sends to any path.
 //!
 //! The kernel answers unconditional calls from a bitmap, so sending and receiving costs nothing more.
 
@@ -79,7 +79,7 @@ fn rules(sandbox: &Sandbox) -> Result<Rules, BackendError> {
 }
 
 fn may_connect(sandbox: &Sandbox) -> bool {
-    sandbox.role == Role::Agent || sandbox.sockets != Sockets::None
+    sandbox.sockets != Sockets::None
 }
 
 /// Threads but no processes; signals, limits and scheduling of this process only.

@@ -38,7 +38,7 @@ pub(super) const CASES: &[cases::Case] = &[
 
 /// What SQLite with a write-ahead log and an append-only file do.
 fn keeps_its_state() {
-    let folders = sealed(Role::Agent, Sockets::Unix);
+    let folders = sealed(Role::Agent, Sockets::None);
     let path = folders.write.join("registry.db");
     let file = File::options()
         .read(true)
@@ -81,13 +81,15 @@ fn serves_clients() {
     let listener = UnixListener::bind(&path).unwrap();
     let notify = given.foreign.join("notify");
     let systemd = UnixDatagram::bind(&notify).unwrap();
-    sealed_with(&sandbox(Role::Agent, Sockets::Unix, &given));
-    UnixDatagram::unbound()
-        .unwrap()
-        .send_to(b"READY=1", &notify)
-        .unwrap();
-    assert_eq!(systemd.recv(&mut [0; 16]).unwrap(), 7);
+    let notifier = UnixDatagram::unbound().unwrap();
+    notifier.connect(&notify).unwrap();
     let client = UnixStream::connect(&path).unwrap();
+    sealed_with(&sandbox(Role::Agent, Sockets::None, &given));
+    notifier.send(b"READY=1").unwrap();
+    assert_eq!(systemd.recv(&mut [0; 16]).unwrap(), 7);
+    // Another service of the same user could start programs for it.
+    denied(UnixStream::connect(&path));
+    denied(UnixDatagram::unbound());
     let (mut server, _) = listener.accept().unwrap();
     server.set_nonblocking(true).unwrap();
     assert_eq!(
@@ -101,7 +103,7 @@ fn serves_clients() {
         .unwrap();
     server.read_exact(&mut [0; 5]).unwrap();
     fs::remove_file(&path).unwrap();
-    UnixListener::bind(&path).unwrap();
+    denied(UnixListener::bind(&path));
 }
 
 fn kills_a_worker() {
@@ -111,7 +113,7 @@ fn kills_a_worker() {
         .spawn()
         .unwrap();
     let pidfd = process::pidfd_open(worker.id()).unwrap();
-    sealed(Role::Agent, Sockets::Unix);
+    sealed(Role::Agent, Sockets::None);
     process::kill(pidfd.as_fd(), Signal::KILL).unwrap();
     assert_eq!(worker.wait().unwrap().signal(), Some(libc::SIGKILL));
 }
@@ -128,7 +130,7 @@ fn takes_a_worker() {
     let (socket, _worker) = fd::seqpacket_pair().unwrap();
     fd::send_packet(theirs.as_fd(), b"started", &[pidfd.as_fd(), socket.as_fd()]).unwrap();
     drop(pidfd);
-    sealed(Role::Agent, Sockets::Unix);
+    sealed(Role::Agent, Sockets::None);
     let (_, mut fds) = fd::receive_packet(ours.as_fd(), &mut [0; 16]).unwrap();
     fd::try_send(fds.pop().unwrap().as_fd(), b"sign").unwrap();
     process::kill(fds.pop().unwrap().as_fd(), Signal::KILL).unwrap();
@@ -136,7 +138,7 @@ fn takes_a_worker() {
 }
 
 fn cannot_exec() {
-    sealed(Role::Agent, Sockets::Unix);
+    sealed(Role::Agent, Sockets::None);
     denied(Command::new("/bin/true").status());
     denied(call(libc::SYS_execve, 0));
     denied(call(libc::SYS_execveat, 0));
@@ -145,7 +147,7 @@ fn cannot_exec() {
 
 /// Whatever the list says: the agent has no use for the network.
 fn no_device_no_network() {
-    sealed(Role::Agent, Sockets::Unix);
+    sealed(Role::Agent, Sockets::None);
     for device in ["/dev/null", "/dev/zero", "/dev/tty", "/dev/urandom"] {
         denied(File::options().read(true).open(device));
     }
@@ -156,7 +158,7 @@ fn no_device_no_network() {
 
 fn cannot_trace() {
     let parent = libc::c_long::from(rustix::process::getppid().unwrap().as_raw_nonzero().get());
-    sealed(Role::Agent, Sockets::Unix);
+    sealed(Role::Agent, Sockets::None);
     for number in [
         libc::SYS_ptrace,
         libc::SYS_process_vm_readv,

@@ -38,7 +38,7 @@ pub(super) const CASES: &[cases::Case] = &[
 fn after_hardening() {
     keyward_sys::process::harden().unwrap();
     let holds = seal(
-        &sandbox(Role::Agent, Sockets::Unix, &folders()),
+        &sandbox(Role::Agent, Sockets::None, &folders()),
         Requirement::Enforce,
     );
     assert!(holds.unwrap().seccomp);
@@ -111,7 +111,7 @@ fn best_effort_without_landlock() {
 fn best_effort_switched_off() {
     without(libc::SYS_landlock_create_ruleset, libc::EOPNOTSUPP);
     let holds = seal(
-        &sandbox(Role::Agent, Sockets::Unix, &folders()),
+        &sandbox(Role::Agent, Sockets::None, &folders()),
         Requirement::BestEffort,
     )
     .unwrap();
@@ -125,7 +125,7 @@ fn best_effort_switched_off() {
 fn enforce_without_seccomp() {
     without(libc::SYS_seccomp, libc::EINVAL);
     let error = seal(
-        &sandbox(Role::Agent, Sockets::Unix, &folders()),
+        &sandbox(Role::Agent, Sockets::None, &folders()),
         Requirement::Enforce,
     )
     .unwrap_err();

@@ -82,8 +82,8 @@ pub(super) const LEGACY: &[c_long] = &[];
 /// Clients that connect, workers that must be killed.
 #[rustfmt::skip]
 pub(super) const AGENT: &[c_long] = &[
-    libc::SYS_bind, libc::SYS_listen, libc::SYS_accept, libc::SYS_accept4, libc::SYS_pidfd_open,
-    libc::SYS_pidfd_send_signal, libc::SYS_waitid, libc::SYS_wait4,
+    libc::SYS_accept, libc::SYS_accept4, libc::SYS_pidfd_open, libc::SYS_pidfd_send_signal,
+    libc::SYS_waitid, libc::SYS_wait4,
 ];
 
 /// No owner of a descriptor (it would get signals) and no leases.
