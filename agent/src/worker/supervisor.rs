@@ -14,6 +14,8 @@ use crate::monitor::Client as Monitor;
 
 /// A life shorter than this counts as a failure to come up.
 const SHORT_LIFE: Duration = Duration::from_secs(10);
+/// After so many of them in a row the token counts as absent, while it is tried on.
+const MOST_SHORT_LIVES: u32 = 3;
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
 /// How often a token that is not there is looked for.
@@ -43,7 +45,9 @@ pub(crate) async fn supervise(
     let mut short_lives = 0;
     loop {
         let born = Instant::now();
-        token.enter(State::Starting);
+        if short_lives < MOST_SHORT_LIVES {
+            token.enter(State::Starting);
+        }
         let ended = live(&token, &monitor, &*enrolment).await;
         if let Some(link) = token.link.borrow_mut().take() {
             link.kill();
@@ -64,6 +68,10 @@ pub(crate) async fn supervise(
         token.enter(match ended {
             Life::Failed(why) | Life::Ended(Ended::Failed(why)) if short_lives > 0 => {
                 State::Absent(why)
+            }
+            // Who waits for it would wait in vain.
+            Life::Ended(how) if short_lives >= MOST_SHORT_LIVES => {
+                State::Absent(format!("its worker ends as soon as it is started: {how}"))
             }
             _ => State::Starting,
         });
