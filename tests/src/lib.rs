@@ -3,13 +3,21 @@
 #![allow(clippy::expect_used, reason = "a harness fails by panicking")]
 
 pub mod child;
+pub mod daemon;
 pub mod fault;
 pub mod openssl;
+pub mod process;
+pub mod raw;
+pub mod request;
+pub mod site;
 pub mod softhsm;
 pub mod wait;
 pub mod worker;
 
+pub use daemon::{Daemon, PATIENCE};
 pub use fault::{Fault, FaultModule};
+pub use raw::Raw;
+pub use site::{Pin, Setup, Site, TokenSetup};
 pub use softhsm::SoftHsm;
 pub use wait::{wait_for, wait_for_some};
 pub use worker::Worker;

@@ -1,0 +1,372 @@
+//! A place for a daemon: a folder with `keyward.toml`, a state folder, and real tokens.
+//!
+//! A site outlives the daemons that run on it, so a test can stop one, change something and start another.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+use crate::{FaultModule, SoftHsm};
+
+/// Where the token `main` gets its PIN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pin {
+    /// From a file with the right one.
+    File,
+    /// From a file with a wrong one.
+    WrongFile,
+    /// From a person.
+    Ask,
+}
+
+/// How a token of the site is set up.
+#[derive(Debug)]
+pub struct TokenSetup {
+    name: &'static str,
+    pin: Pin,
+    fault: bool,
+    lines: String,
+}
+
+impl TokenSetup {
+    /// A SoftHSM token with its PIN in a file.
+    #[must_use]
+    pub fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            pin: Pin::File,
+            fault: false,
+            lines: String::new(),
+        }
+    }
+
+    /// Where the PIN comes from.
+    #[must_use]
+    pub fn pin(mut self, pin: Pin) -> Self {
+        self.pin = pin;
+        self
+    }
+
+    /// Puts the fault module in front of the token.
+    #[must_use]
+    pub fn fault(mut self) -> Self {
+        self.fault = true;
+        self
+    }
+
+    /// Adds a line to the token's table in `keyward.toml`.
+    #[must_use]
+    pub fn line(mut self, line: &str) -> Self {
+        writeln!(self.lines, "{line}").expect("a string takes everything");
+        self
+    }
+}
+
+/// What is to be in a site.
+#[derive(Debug, Default)]
+pub struct Setup {
+    tokens: Vec<TokenSetup>,
+    top: String,
+    sections: String,
+}
+
+impl Setup {
+    /// One token, `main`, in front of which nothing stands, with its PIN in a file.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With this token. Without any, there is `main`.
+    #[must_use]
+    pub fn token(mut self, token: TokenSetup) -> Self {
+        self.tokens.push(token);
+        self
+    }
+
+    /// Adds a line at the top of `keyward.toml`.
+    #[must_use]
+    pub fn line(mut self, line: &str) -> Self {
+        writeln!(self.top, "{line}").expect("a string takes everything");
+        self
+    }
+
+    /// Adds a table to `keyward.toml`: its header and its lines.
+    #[must_use]
+    pub fn section(mut self, section: &str) -> Self {
+        writeln!(self.sections, "{section}").expect("a string takes everything");
+        self
+    }
+
+    /// Makes the site.
+    ///
+    /// # Panics
+    /// If SoftHSM is not installed, or a file can't be written.
+    #[must_use]
+    #[track_caller]
+    pub fn build(mut self) -> Site {
+        if self.tokens.is_empty() {
+            self.tokens.push(TokenSetup::new("main"));
+        }
+        let dir = tempfile::Builder::new()
+            .prefix("keyward-")
+            .tempdir_in("/tmp")
+            .expect("a temporary folder");
+        let mut site = Site {
+            dir,
+            tokens: Vec::new(),
+        };
+        let mut text = format!(
+            "socket = {:?}\nstate = {:?}\nlog = \"debug\"\n{}\n{}\n",
+            site.socket(),
+            site.state(),
+            self.top,
+            self.sections
+        );
+        for setup in self.tokens {
+            let (token, table) = token(&site, setup);
+            text.push_str(&table);
+            site.tokens.push(token);
+        }
+        fs::write(site.config(), text).expect("keyward.toml");
+        site
+    }
+}
+
+/// Makes a token and writes its table.
+fn token(site: &Site, setup: TokenSetup) -> (Token, String) {
+    let name = setup.name;
+    let hsm = SoftHsm::new();
+    let fault = setup.fault.then(|| FaultModule::new(&hsm));
+    let module = fault.as_ref().map_or(hsm.module(), FaultModule::library);
+    let mut write = vec![hsm.token_dir()];
+    write.extend(fault.iter().map(|fault| fault.dir().to_owned()));
+    let pin = match setup.pin {
+        Pin::Ask => "\"ask\"".to_owned(),
+        Pin::File | Pin::WrongFile => {
+            let file = site.pin_file(name);
+            let right = setup.pin == Pin::File;
+            write_private(&file, if right { hsm.pin() } else { "11111111" });
+            format!("{{ file = {file:?} }}")
+        }
+    };
+    let mut table = format!(
+        "[token.{name}]\nkind = \"pkcs11\"\nmodule = {module:?}\nuri = {:?}\npin = {pin}\nread = {:?}\nwrite = {write:?}\n{}\
+         [token.{name}.environment]\n",
+        hsm.uri(),
+        [hsm.conf()],
+        setup.lines,
+    );
+    let variables = hsm.environment().into_iter();
+    for (variable, value) in variables.chain(fault.iter().flat_map(FaultModule::environment)) {
+        writeln!(table, "{variable} = {value:?}").expect("a string takes everything");
+    }
+    table.push('\n');
+    (Token { name, hsm, fault }, table)
+}
+
+/// A token of a site.
+#[derive(Debug)]
+struct Token {
+    name: &'static str,
+    hsm: SoftHsm,
+    fault: Option<FaultModule>,
+}
+
+/// A place for a daemon. The folder and the tokens go when it is dropped.
+#[derive(Debug)]
+pub struct Site {
+    dir: TempDir,
+    tokens: Vec<Token>,
+}
+
+impl Site {
+    /// The folder of everything, in which a test may keep files of its own. Its path is short.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The path of `keyward.toml`.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.dir().join("keyward.toml")
+    }
+
+    /// The path of the socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.dir().join("agent.sock")
+    }
+
+    /// The state folder.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.dir().join("state")
+    }
+
+    /// The file that a token's PIN is in, if it is in one.
+    #[must_use]
+    pub fn pin_file(&self, token: &str) -> PathBuf {
+        self.dir().join(format!("{token}.pin"))
+    }
+
+    /// The SoftHSM folder of a token.
+    ///
+    /// # Panics
+    /// If there is no such token.
+    #[must_use]
+    #[track_caller]
+    pub fn hsm(&self, token: &str) -> &SoftHsm {
+        &self.token(token).hsm
+    }
+
+    /// The fault module in front of a token.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    #[track_caller]
+    pub fn fault(&self, token: &str) -> &FaultModule {
+        let fault = self.token(token).fault.as_ref();
+        fault.expect("the token is set up with .fault()")
+    }
+
+    #[track_caller]
+    fn token(&self, name: &str) -> &Token {
+        let token = self.tokens.iter().find(|token| token.name == name);
+        token.expect("the site has a token of that name")
+    }
+
+    /// Replaces text in `keyward.toml`.
+    ///
+    /// # Panics
+    /// If the text is not there.
+    #[track_caller]
+    pub fn edit_config(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.config()).expect("keyward.toml");
+        assert!(text.contains(from), "{from:?} is not in\n{text}");
+        fs::write(self.config(), text.replacen(from, to, 1)).expect("keyward.toml");
+    }
+
+    /// The records of the log, each parsed; every line must be whole.
+    ///
+    /// # Panics
+    /// If a line is no JSON object.
+    #[must_use]
+    #[track_caller]
+    pub fn audit(&self) -> Vec<serde_json::Value> {
+        self.audit_lines()
+            .iter()
+            .map(|line| serde_json::from_str(line).expect("each line of the log is JSON"))
+            .collect()
+    }
+
+    /// The lines of the log, oldest first.
+    ///
+    /// # Panics
+    /// If the log can't be read.
+    #[must_use]
+    #[track_caller]
+    pub fn audit_lines(&self) -> Vec<String> {
+        let folder = fs::read_dir(self.state().join("audit")).expect("the folder of the log");
+        let mut segments: Vec<_> = folder
+            .map(|entry| entry.expect("an entry of the folder").path())
+            .filter(|path| path.extension().is_some_and(|e| e == "jsonl"))
+            .collect();
+        segments.sort();
+        let mut lines = Vec::new();
+        for segment in segments {
+            let bytes = fs::read(segment).expect("a segment of the log");
+            // Room that was taken ahead is behind the last line.
+            let text = String::from_utf8(bytes).expect("the log is text");
+            let text = text.trim_end_matches('\0');
+            lines.extend(text.lines().map(str::to_owned));
+        }
+        lines
+    }
+
+    /// `keywardd` with this site's configuration, its output caught, not started yet.
+    #[must_use]
+    pub fn keywardd(&self) -> Command {
+        let mut command = Command::new(program("keywardd"));
+        command.arg("--config").arg(self.config());
+        scrub(&mut command);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// `keyward` with this site's socket, not started yet.
+    #[must_use]
+    pub fn keyward(&self) -> Command {
+        let mut command = Command::new(program("keyward"));
+        scrub(&mut command);
+        command
+            .env("KEYWARD_SOCK", self.socket())
+            .current_dir(self.dir());
+        command
+    }
+}
+
+/// Writes a file that only its owner can read.
+///
+/// # Panics
+/// If it can't be written.
+#[track_caller]
+pub fn write_private(path: &Path, text: &str) {
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path);
+    std::io::Write::write_all(&mut file.expect("a private file"), text.as_bytes())
+        .expect("a private file");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("a private file");
+}
+
+/// Takes away what the environment of the test would change.
+fn scrub(command: &mut Command) {
+    for variable in [
+        "KEYWARD_SOCK",
+        "KEYWARD_SERVER_UID",
+        "NOTIFY_SOCKET",
+        "LISTEN_FDS",
+        "LISTEN_PID",
+        "LISTEN_FDNAMES",
+        "CREDENTIALS_DIRECTORY",
+        "SYSTEMD_EXEC_PID",
+        "RUST_LOG",
+    ] {
+        command.env_remove(variable);
+    }
+}
+
+/// The program of that name which cargo built beside this executable.
+///
+/// # Panics
+/// If it was not built.
+#[must_use]
+#[track_caller]
+pub fn program(name: &str) -> PathBuf {
+    let executable = std::env::current_exe().expect("the path of this executable");
+    let folder = executable.parent().expect("an executable is in a folder");
+    // A test is in deps; a program of this crate is beside the others.
+    let places = [folder.with_file_name(name), folder.join(name)];
+    let found = places.into_iter().find(|path| path.is_file());
+    found.unwrap_or_else(|| {
+        panic!(
+            "{name} is not beside {}; type: cargo build --workspace --bins",
+            executable.display()
+        )
+    })
+}
