@@ -1,0 +1,27 @@
+//! The real programs, end to end: `keywardd` with its monitor and workers, on real SoftHSM tokens.
+//!
+//! Each test has a daemon and tokens of its own, so they all run in parallel.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test fails by panicking"
+)]
+
+mod audit;
+mod bad_frames;
+mod clients;
+mod config;
+mod lifecycle;
+mod main_job;
+mod pin;
+mod policy;
+mod queue;
+mod readme;
+mod sandbox;
+mod socket;
+mod systemd;
+mod token;
+mod worker;
