@@ -73,6 +73,7 @@ fn sealed() {
             variable("SOFTHSM2_CONF"),
         ],
         write: vec![variable("TEST_TOKENS"), variable("KEYWARD_FAULT_DIR")],
+        remove: vec![],
         sockets: Sockets::None,
         role: Role::Worker,
     };
