@@ -293,7 +293,7 @@ impl Token {
     /// Ends the life of a worker that answers what can't be right; the next one begins clean.
     pub fn distrust(&self) {
         if let Some(link) = &*self.link.borrow() {
-            link.kill();
+            link.condemn();
         }
     }
 

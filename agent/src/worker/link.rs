@@ -229,6 +229,12 @@ impl Link {
         }
     }
 
+    /// Kills the worker and sends it nothing more, also before its end is seen.
+    pub(crate) fn condemn(&self) {
+        self.closed.set(true);
+        self.kill();
+    }
+
     /// Gives up what is under way: nobody will answer it.
     pub(crate) fn abandon(&self) {
         self.closed.set(true);
