@@ -1,6 +1,6 @@
 //! Clients that are slow, idle, many, or die in the middle.
 
-use std::{collections::HashSet, thread, time::Duration};
+use std::{collections::HashSet, process::Stdio, thread, time::Duration};
 
 use keyward_client::protocol::{
     ErrorCode,
@@ -132,6 +132,30 @@ fn a_client_that_dies_in_the_middle_of_a_request_takes_nothing_with_it() {
         wait_for(|| cancelled() == 10, PATIENCE),
         "each has its record"
     );
+}
+
+#[test]
+fn a_program_killed_in_the_middle_of_its_request_leaves_nothing_behind() {
+    let daemon = Daemon::start(Setup::new().token(TokenSetup::new("main").fault()));
+    daemon.create_signer("k");
+    let fault = daemon.fault("main");
+    fault.set("C_Sign", &Fault::Hang);
+    let mut program = daemon.keyward();
+    program.args(["sign", "k"]).stdin(Stdio::null());
+    let mut program = program.stdout(Stdio::null()).spawn().unwrap();
+    assert!(wait_for(|| fault.calls("C_Sign") == 1, PATIENCE));
+    program.kill().unwrap();
+    program.wait().unwrap();
+    // Its connection is gone before the token has answered, and the status has one only: its own.
+    let gone = || daemon.status().connections == 1;
+    assert!(wait_for(gone, PATIENCE));
+    fault.clear("C_Sign");
+    assert!(wait_for(|| daemon.token("main").pending == 0, PATIENCE));
+    daemon
+        .client()
+        .call(sign("k", b"message"))
+        .expect("a signature");
+    assert_eq!(daemon.token("main").restarts, 0);
 }
 
 #[test]

@@ -1,6 +1,12 @@
 //! Who may: the owner in user mode, whom the list names in system mode, and root is nobody special.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, thread};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Output,
+    thread,
+};
 
 use keyward_client::{
     Client, Endpoint, Error,
@@ -10,8 +16,10 @@ use keyward_client::{
     },
 };
 use keyward_tests::{
-    Daemon, Setup,
+    Daemon, PATIENCE, Setup,
+    process::run_with,
     request::{create, refused, sign},
+    wait_for,
 };
 use rustix::{
     process::{Gid, Uid, geteuid},
@@ -175,6 +183,72 @@ fn a_group_is_as_good_as_a_user() {
     };
     assert!(list(4712), "by the primary group");
     assert!(!list(4711));
+}
+
+/// A cgroup of a system unit, as systemd makes them. Its processes must have ended when it is dropped.
+struct Unit {
+    slice: PathBuf,
+    service: PathBuf,
+}
+
+impl Unit {
+    /// None where only systemd, or nobody, can make cgroups.
+    fn new(name: &str) -> Option<Self> {
+        let mounts = fs::read_to_string("/proc/mounts").unwrap();
+        let mut mounts = mounts
+            .lines()
+            .map(|line| line.split(' ').collect::<Vec<_>>());
+        let root = mounts.find(|mount| mount[2] == "cgroup2")?[1].to_owned();
+        let slice = format!("keyward{}.slice", std::process::id());
+        let slice = PathBuf::from(root).join(slice);
+        let service = slice.join(name);
+        fs::create_dir_all(&service).ok()?;
+        let unit = Self { slice, service };
+        // It can be seen only where the cgroup namespace has it.
+        let inside = unit.run(std::process::Command::new("cat").arg("/proc/self/cgroup"));
+        let inside = String::from_utf8(inside.stdout).unwrap();
+        inside
+            .lines()
+            .any(|line| line.ends_with(name))
+            .then_some(unit)
+    }
+
+    /// Runs a command in the unit.
+    fn run(&self, command: &std::process::Command) -> Output {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", "echo $$ >\"$1\" && shift && exec \"$@\"", "sh"]);
+        shell.arg(self.service.join("cgroup.procs"));
+        shell.arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            if let Some(value) = value {
+                shell.env(name, value);
+            }
+        }
+        run_with(&mut shell, b"")
+    }
+}
+
+impl Drop for Unit {
+    fn drop(&mut self) {
+        // An ended process can be in it for another moment.
+        let removed =
+            || fs::remove_dir(&self.service).is_ok() && fs::remove_dir(&self.slice).is_ok();
+        let _ = wait_for(removed, PATIENCE);
+    }
+}
+
+#[test]
+fn a_system_unit_may_what_others_of_its_user_may_not() {
+    let Some(unit) = Unit::new("web.service") else {
+        return; // The same is proven of made-up cgroup paths in the agent's own tests.
+    };
+    let daemon = Daemon::start(system("{ unit = \"web.service\" }"));
+    let mut list = daemon.keyward();
+    list.args(["key", "list"]);
+    let outside = run_with(&mut list, b"");
+    assert_eq!(outside.status.code(), Some(4), "{outside:?}");
+    let inside = unit.run(&list);
+    assert!(inside.status.success(), "{inside:?}");
 }
 
 #[test]
