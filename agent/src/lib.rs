@@ -15,4 +15,5 @@ pub mod registry;
 pub mod request;
 pub mod server;
 pub mod verify;
+mod watch;
 pub mod worker;

@@ -240,16 +240,26 @@ async fn dispatch(
         Request::Ecdh(op) => encode(&with.ecdh(&*key()?, op, entry).await?),
         Request::Random(op) => encode(&with.random(&op, entry).await?),
         Request::GetPublicKey(op) => encode(&read::public_key(&*key()?, &op, entry)?),
-        Request::Create(op) => {
-            encode(&manage::create(agent, origin, authorised, deadline, op, entry).await?)
-        }
+        Request::Create(op) => encode(
+            &Box::pin(manage::create(
+                agent, origin, authorised, deadline, op, entry,
+            ))
+            .await?,
+        ),
         Request::Destroy(op) => {
             let key = key()?;
-            encode(&manage::destroy(agent, origin, authorised, deadline, &key, &op, entry).await?)
+            encode(
+                &Box::pin(manage::destroy(
+                    agent, origin, authorised, deadline, &key, &op, entry,
+                ))
+                .await?,
+            )
         }
-        Request::Unlock(op) => encode(&manage::unlock(agent, op, entry).await?),
-        Request::Lock(op) => encode(&manage::lock(agent, &op, entry).await?),
-        Request::AcceptToken(op) => encode(&manage::accept_token(agent, origin, &op, entry).await?),
+        Request::Unlock(op) => encode(&Box::pin(manage::unlock(agent, op, entry)).await?),
+        Request::Lock(op) => encode(&Box::pin(manage::lock(agent, &op, entry)).await?),
+        Request::AcceptToken(op) => {
+            encode(&Box::pin(manage::accept_token(agent, origin, &op, entry)).await?)
+        }
         Request::List(op) => encode(&read::list(agent, &op)?),
         Request::Describe(_) => encode(&read::describe(&*key()?)),
         Request::Status(_) => encode(&read::status(agent)),

@@ -153,13 +153,18 @@ impl Token {
                 format!("too many requests wait for token {}", self.name()),
             ));
         }
-        let _waiting = Waiting {
+        let waiting = Waiting {
             token: self,
             caller,
             number,
         };
         self.pump();
-        match tokio::time::timeout_at(deadline, answer).await {
+        let answer = tokio::time::timeout_at(deadline, answer).await;
+        if matches!(answer, Ok(Ok(_))) {
+            // It left the queue by itself: nothing is to be looked for.
+            std::mem::forget(waiting);
+        }
+        match answer {
             Ok(Ok(Ok(Outcome::Failed(error)))) => Err(failure_of(self.name(), error)),
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(self.died()),

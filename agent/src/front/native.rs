@@ -3,6 +3,7 @@
 mod connection;
 mod outbox;
 mod socket;
+mod stream;
 
 pub use connection::serve;
 pub use socket::{Listeners, SocketError};

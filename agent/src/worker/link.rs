@@ -12,17 +12,18 @@ use keyward_protocol::Failure;
 use keyward_sys::{fd, process};
 use rustix::process::Signal;
 use tokio::io::Interest;
-use tokio::net::UnixDatagram;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use zeroize::Zeroize;
 
 use super::reply;
+use crate::watch::watch;
 
 /// The connection to a worker process.
 pub(crate) struct Link {
-    /// A packet socket: tokio has no type for it, and only readiness and [`fd`] are used.
-    socket: UnixDatagram,
+    /// Watched for packets alone: what finds no room is sent after the next answer.
+    socket: AsyncFd<OwnedFd>,
     pidfd: OwnedFd,
     pid: u32,
     next_id: Cell<u64>,
@@ -84,7 +85,7 @@ impl Link {
     pub(crate) fn new(socket: OwnedFd, pidfd: OwnedFd, pid: u32) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         Ok(Self {
-            socket: UnixDatagram::from_std(socket.into())?,
+            socket: watch(socket, Interest::READABLE)?,
             pidfd,
             pid,
             next_id: Cell::new(1),
@@ -149,18 +150,17 @@ impl Link {
     pub(crate) async fn receive(&self, notice: impl Fn(&BackendError), more: impl Fn()) -> Ended {
         let mut buffer = vec![0; MAX_PACKET];
         loop {
-            if let Err(error) = self.socket.readable().await {
-                return Ended::Socket(error);
-            }
+            let mut ready = match self.socket.readable().await {
+                Ok(ready) => ready,
+                Err(error) => return Ended::Socket(error),
+            };
             loop {
-                let received = self.socket.try_io(Interest::READABLE, || {
-                    fd::try_receive(self.socket.as_fd(), &mut buffer)
-                });
+                let received = ready.try_io(|socket| fd::try_receive(socket.as_fd(), &mut buffer));
                 let length = match received {
-                    Ok(0) => return Ended::Closed,
-                    Ok(length) => length,
-                    Err(error) => match error.kind() {
-                        io::ErrorKind::WouldBlock => break,
+                    Err(_would_block) => break,
+                    Ok(Ok(0)) => return Ended::Closed,
+                    Ok(Ok(length)) => length,
+                    Ok(Err(error)) => match error.kind() {
                         io::ErrorKind::ConnectionReset => return Ended::Closed,
                         io::ErrorKind::InvalidData => {
                             return Ended::Misbehaved("a packet that is too large");
@@ -194,6 +194,11 @@ impl Link {
                 let _ = call.reply.send(Ok(outcome));
                 if let Some(why) = failed {
                     return Ended::Failed(why);
+                }
+                if self.under_way.borrow().is_empty() {
+                    // Nothing more is due: what comes unasked, and the end, are told anew.
+                    ready.clear_ready();
+                    break;
                 }
             }
             more();
@@ -243,7 +248,7 @@ impl Link {
 
     /// Tells the worker that nothing more comes: it ends by itself then.
     pub(crate) fn finish(&self) {
-        let _ = self.socket.shutdown(std::net::Shutdown::Write);
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write);
     }
 
     /// Kills the worker: the end is then seen by [`Link::receive`].

@@ -12,13 +12,13 @@ use keyward_protocol::message::{
 use keyward_protocol::operation::OperationClass;
 use keyward_protocol::{ErrorCode, Failure, Request};
 use rustix::event::{PollFd, PollFlags, Timespec};
-use tokio::io::{Interest, Ready};
 use tokio::net::UnixStream;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::outbox::Outbox;
+use super::stream::Stream;
 use crate::agent::{Agent, SOFTWARE};
 use crate::request::{self, Answer, Origin};
 
@@ -39,6 +39,10 @@ pub async fn serve(
     origin: Rc<Origin>,
     shutdown: watch::Receiver<bool>,
 ) {
+    let stream = match Stream::new(stream) {
+        Ok(stream) => stream,
+        Err(error) => return tracing::warn!(%error, "a connection can't be watched"),
+    };
     let hello_by = after(agent.config.limits.hello);
     let mut connection = Connection {
         agent,
@@ -64,7 +68,7 @@ pub async fn serve(
 
 struct Connection {
     agent: Rc<Agent>,
-    stream: UnixStream,
+    stream: Stream,
     origin: Rc<Origin>,
     reader: FrameReader,
     outbox: Outbox,
@@ -98,8 +102,8 @@ impl Connection {
                 return Ok(());
             }
             let limit = self.read_by.into_iter().chain(self.write_by).min();
-            let interest = self.interest();
             let paused = !self.wants_more();
+            let reader = (!paused).then_some(&mut self.reader);
             tokio::select! {
                 biased;
                 Some(done) = self.tasks.join_next(), if !self.tasks.is_empty() => {
@@ -111,11 +115,8 @@ impl Connection {
                         return Err(io::ErrorKind::BrokenPipe.into());
                     }
                 }
-                ready = ready(&self.stream, interest) => {
-                    if ready?.is_readable() && self.wants_more() {
-                        self.read()?;
-                    }
-                }
+                read = read(&self.stream, reader) => read?,
+                room = self.stream.has_room() => room?,
                 () = hung_up(&self.stream), if paused => {
                     return Err(io::ErrorKind::BrokenPipe.into());
                 }
@@ -125,30 +126,12 @@ impl Connection {
         }
     }
 
-    fn interest(&self) -> Option<Interest> {
-        match (self.wants_more(), self.outbox.unsent().is_empty()) {
-            (true, true) => Some(Interest::READABLE),
-            (true, false) => Some(Interest::READABLE | Interest::WRITABLE),
-            (false, false) => Some(Interest::WRITABLE),
-            (false, true) => None,
-        }
-    }
-
     /// Whether there is room for more requests of this client.
     fn wants_more(&self) -> bool {
         !self.closing
             && self.tasks.len() < self.agent.config.limits.pipelined
             && self.outbox.unsent().len() < MOST_UNSENT
             && self.bytes < MOST_HELD
-    }
-
-    fn read(&mut self) -> io::Result<()> {
-        match self.stream.try_read_buf(self.reader.space(0)) {
-            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error),
-        }
     }
 
     fn write(&mut self) -> io::Result<()> {
@@ -389,16 +372,20 @@ fn after(wait: Duration) -> Instant {
     now.checked_add(wait).unwrap_or(now)
 }
 
-async fn ready(stream: &UnixStream, interest: Option<Interest>) -> io::Result<Ready> {
-    match interest {
-        Some(interest) => stream.ready(interest).await,
-        None => std::future::pending().await,
+/// Reads when there is something, if it is wanted.
+async fn read(stream: &Stream, reader: Option<&mut FrameReader>) -> io::Result<()> {
+    let Some(reader) = reader else {
+        return std::future::pending().await;
+    };
+    match stream.read(reader).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
     }
 }
 
 /// Ends when the client has gone. Whoever is not read from is asked now and then: readiness would
 /// tell of what is unread, again and again.
-async fn hung_up(stream: &UnixStream) {
+async fn hung_up(stream: &Stream) {
     loop {
         tokio::time::sleep(LISTEN).await;
         if has_hung_up(stream) {
@@ -407,7 +394,7 @@ async fn hung_up(stream: &UnixStream) {
     }
 }
 
-fn has_hung_up(stream: &UnixStream) -> bool {
+fn has_hung_up(stream: &Stream) -> bool {
     let mut polled = [PollFd::new(stream, PollFlags::empty())];
     let now = Timespec {
         tv_sec: 0,
