@@ -2,6 +2,8 @@
 
 #![allow(clippy::expect_used, reason = "a harness fails by panicking")]
 
+#[allow(clippy::arithmetic_side_effects, reason = "numbers of a measurement")]
+pub mod bench;
 pub mod child;
 pub mod daemon;
 pub mod fault;

@@ -1,0 +1,65 @@
+//! The figures.
+
+mod cpu;
+mod latency;
+mod memory;
+mod one;
+mod pipelined;
+mod start;
+mod stuck;
+
+use super::report::Report;
+
+/// Something that is measured, by the name for `make bench BENCH=NAME`.
+pub(crate) struct Figure {
+    /// Its name, and how the names of its lines begin.
+    pub(crate) name: &'static str,
+    /// What it is.
+    pub(crate) about: &'static str,
+    /// Measures it.
+    pub(crate) measure: fn(&mut Report),
+}
+
+/// All of them, in their order.
+pub(crate) const FIGURES: &[Figure] = &[
+    Figure {
+        name: "sign-p256-pipelined",
+        about: "P-256 signatures a second, many requests under way",
+        measure: pipelined::measure,
+    },
+    Figure {
+        name: "sign-p256-one",
+        about: "a P-256 signature, one client, one at a time, the worker spins",
+        measure: one::measure,
+    },
+    Figure {
+        name: "sign-p256-one-nospin",
+        about: "the same, the worker does not spin",
+        measure: one::measure_without_spin,
+    },
+    Figure {
+        name: "cpu",
+        about: "processor time for a P-256 signature, agent and worker apart",
+        measure: cpu::measure,
+    },
+    Figure {
+        name: "memory",
+        about: "resident memory of keywardd",
+        measure: memory::measure,
+    },
+    Figure {
+        name: "start",
+        about: "from starting keywardd to the first signature",
+        measure: start::measure,
+    },
+    Figure {
+        name: "stuck",
+        about: "one token while another is stuck for 10 s",
+        measure: stuck::measure,
+    },
+    Figure {
+        name: "latency",
+        about: "all operations, 1 to 32 clients, pipelined and not",
+        measure: latency::measure,
+    },
+];
