@@ -81,7 +81,7 @@ impl Report {
         self.add(name.into(), value, unit, Some(reference), Some(bound));
     }
 
-    /// A table of its own, Markdown, whose numbers are added by [`Report::hidden`].
+    /// A table of its own, Markdown, in place of the lines whose names begin with `latency.`.
     pub(crate) fn table(&mut self, table: String) {
         self.tables.push(table);
     }
