@@ -178,7 +178,17 @@ async fn process(
     {
         return Err(Failure::new(ErrorCode::RegistryMismatch, why.clone()).hint("keyward status"));
     }
-    dispatch(agent, origin, &authorised, deadline, request, key, entry).await
+    // In a box of its own: what is moved about before it is small then.
+    Box::pin(dispatch(
+        agent,
+        origin,
+        &authorised,
+        deadline,
+        request,
+        key,
+        entry,
+    ))
+    .await
 }
 
 /// Makes sure that what is known about the caller's program is new enough.
@@ -240,12 +250,9 @@ async fn dispatch(
         Request::Ecdh(op) => encode(&with.ecdh(&*key()?, op, entry).await?),
         Request::Random(op) => encode(&with.random(&op, entry).await?),
         Request::GetPublicKey(op) => encode(&read::public_key(&*key()?, &op, entry)?),
-        Request::Create(op) => encode(
-            &Box::pin(manage::create(
-                agent, origin, authorised, deadline, op, entry,
-            ))
-            .await?,
-        ),
+        Request::Create(op) => {
+            encode(&manage::create(agent, origin, authorised, deadline, op, entry).await?)
+        }
         Request::Destroy(op) => {
             let key = key()?;
             encode(
