@@ -222,7 +222,7 @@ fn token(table: Spanned<TokenTable>, environment: &Environment) -> Result<TokenC
         threads: number_within(table.threads.as_ref(), processors.clamp(1, 4), 1, 64)?,
         spin: duration_within(
             table.spin.as_ref(),
-            Duration::from_micros(60),
+            Duration::ZERO,
             Duration::ZERO,
             Duration::from_millis(10),
         )?,

@@ -73,7 +73,7 @@ fn a_token_gets_defaults_that_serve() {
     assert_eq!(token.kind.name(), "pkcs11");
     assert_eq!(token.pin, PinSource::Ask);
     assert_eq!(token.threads, 4);
-    assert_eq!(token.spin, Duration::from_micros(60));
+    assert_eq!(token.spin, Duration::ZERO);
     assert_eq!(token.timeout, Duration::from_secs(30));
     assert!(!token.remember_pin);
     assert_eq!(token.sockets, SocketKinds::None);
