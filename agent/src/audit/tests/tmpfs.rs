@@ -42,7 +42,9 @@ fn namespaces() -> &'static [&'static str] {
             .output()
             .is_ok_and(|output| output.status.success())
     };
-    [&["-Urm"][..], &["-m"][..]]
+    // In a chroot there are no user namespaces, and the root is no mount to be made private.
+    let in_chroot = &["-m", "--propagation", "unchanged"][..];
+    [&["-Urm"][..], &["-m"][..], in_chroot]
         .into_iter()
         .find(|arguments| can(arguments))
         .expect(

@@ -164,7 +164,7 @@ const TOKEN_MISTAKES: &[(&str, &str, &str)] = &[
     (
         "spin = \"1s\"",
         "1s is not between 0ns and 10ms",
-        "default is 60",
+        "default is 0",
     ),
     ("timeout = \"1ms\"", "not between", ""),
     (
