@@ -86,6 +86,10 @@ bindir     := $(DESTDIR)$(PREFIX)/bin
 libexecdir := $(DESTDIR)$(PREFIX)/libexec/keyward
 mandir     := $(DESTDIR)$(PREFIX)/share/man
 libdir     := $(DESTDIR)$(PREFIX)/lib
+datadir    := $(DESTDIR)$(PREFIX)/share
+bash_file  := $(datadir)/bash-completion/completions/keyward
+zsh_file   := $(datadir)/zsh/site-functions/_keyward
+fish_file  := $(datadir)/fish/vendor_completions.d/keyward.fish
 man_pages  := $(wildcard docs/man/*.1 docs/man/*.5 docs/man/*.7 docs/man/*.8)
 units      := $(wildcard systemd/system/* systemd/user/*)
 dropins    := $(wildcard systemd/sysusers.d/*.conf systemd/tmpfiles.d/*.conf)
@@ -95,13 +99,16 @@ install: $(BINS:%=$(RELEASE)/%) ## install what `make build` built, below PREFIX
 	install -D -m 0755 $(RELEASE)/keyward $(bindir)/keyward
 	install -D -m 0755 $(RELEASE)/keywardd $(bindir)/keywardd
 	install -D -m 0755 $(RELEASE)/keyward-worker $(libexecdir)/keyward-worker
+	$(call completions,bash,$(bash_file))
+	$(call completions,zsh,$(zsh_file))
+	$(call completions,fish,$(fish_file))
 	$(if $(man_pages),$(foreach page,$(man_pages),install -D -m 0644 $(page) $(mandir)/man$(patsubst .%,%,$(suffix $(page)))/$(notdir $(page)) &&) true)
 	$(if $(units),$(foreach unit,$(units),install -D -m 0644 $(unit) $(libdir)/$(unit) &&) true)
 	$(if $(dropins),$(foreach file,$(dropins),install -D -m 0644 $(file) $(libdir)/$(file:systemd/%=%) &&) true)
 
 .PHONY: uninstall
 uninstall: ## remove what `make install` installed
-	rm -f $(bindir)/keyward $(bindir)/keywardd $(libexecdir)/keyward-worker
+	rm -f $(bindir)/keyward $(bindir)/keywardd $(libexecdir)/keyward-worker $(bash_file) $(zsh_file) $(fish_file)
 	$(if $(man_pages),$(foreach page,$(man_pages),rm -f $(mandir)/man$(patsubst .%,%,$(suffix $(page)))/$(notdir $(page)) &&) true)
 	$(if $(units),$(foreach unit,$(units),rm -f $(libdir)/$(unit) &&) true)
 	$(if $(dropins),$(foreach file,$(dropins),rm -f $(libdir)/$(file:systemd/%=%) &&) true)
@@ -113,6 +120,9 @@ $(BINS:%=$(RELEASE)/%):
 .PHONY: clean
 clean: ## remove what was built (not the tools)
 	$(CARGO) clean --workspace
+
+# $(call completions,SHELL,FILE): what teaches a shell, readable by all.
+completions = install -D -m 0644 /dev/null $(2) && $(RELEASE)/keyward completions $(1) >$(2)
 
 # $(call tool,NAME,VERSION): builds a cargo tool once, unless it is on the PATH.
 tool = command -v $(1) >/dev/null 2>&1 || { \

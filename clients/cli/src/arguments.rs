@@ -60,6 +60,12 @@ pub(crate) enum Command {
     Ecdh(Ecdh),
     /// Print random bytes of a token's generator
     Random(Random),
+    /// Print what teaches a shell to complete keyward's command lines
+    #[command(after_long_help = crate::completion::HELP)]
+    Completions {
+        /// The shell
+        shell: crate::completion::Shell,
+    },
     /// Write the manual pages
     #[command(hide = true)]
     Man {

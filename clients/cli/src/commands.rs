@@ -1,5 +1,6 @@
 //! The commands, one module for each group.
 
+mod completions;
 mod ecdh;
 mod key;
 mod man;
@@ -31,12 +32,13 @@ pub(crate) fn run(command: Command) -> Result<(), Error> {
         Command::Unwrap(unwrap) => unwrap::unwrap(unwrap),
         Command::Ecdh(ecdh) => ecdh::ecdh(ecdh),
         Command::Random(random) => random::random(random),
+        Command::Completions { shell } => completions::print_script(shell),
         Command::Man { dir } => man::write(&dir),
     }
 }
 
 /// A connection under this program's name.
-fn connect() -> Result<Client, Error> {
+pub(crate) fn connect() -> Result<Client, Error> {
     let software = concat!("keyward/", env!("CARGO_PKG_VERSION"));
     Ok(Client::connect_as(Endpoint::from_environment()?, software)?)
 }

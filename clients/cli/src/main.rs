@@ -3,6 +3,7 @@
 
 mod arguments;
 mod commands;
+mod completion;
 mod error;
 mod exit;
 mod hex;
@@ -18,6 +19,9 @@ use clap::Parser;
 use arguments::Arguments;
 
 fn main() -> ExitCode {
+    if let Some(ended) = completion::answer() {
+        return ended;
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return usage::report(&error),

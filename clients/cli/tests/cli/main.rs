@@ -6,6 +6,7 @@
 )]
 
 mod agent;
+mod completion;
 #[path = "../../../rust/tests/client/fake.rs"]
 mod fake;
 mod files;
