@@ -98,7 +98,7 @@ impl Registry {
     /// # Errors
     /// Something of it is taken or invalid, or the disk refuses.
     pub fn insert(&mut self, new: NewKey) -> Result<Rc<Key>, RegistryError> {
-        let key_type = new.check()?;
+        new.check()?;
         if let Some(alias) = new.aliases.iter().find(|a| self.aliases.contains_key(*a)) {
             return Err(RegistryError::AliasTaken(alias.clone()));
         }
@@ -106,7 +106,7 @@ impl Registry {
         if let Some(placement) = new.placements.iter().find(|p| !known(&p.token)) {
             return Err(RegistryError::UnknownToken(placement.token.clone()));
         }
-        self.change(|transaction| rows::insert(transaction, &new, key_type, now()))?;
+        self.change(|transaction| rows::insert(transaction, &new, now()))?;
         self.reload(new.id)
     }
 

@@ -270,6 +270,12 @@ async fn dispatch(
         Request::List(op) => encode(&read::list(agent, &op)?),
         Request::Describe(_) => encode(&read::describe(&*key()?)),
         Request::Status(_) => encode(&read::status(agent)),
+        other => {
+            return Err(Failure::new(
+                ErrorCode::Unsupported,
+                format!("this agent does not do {} yet", other.code().name()),
+            ));
+        }
     }))
 }
 
@@ -421,7 +427,29 @@ fn key_name(request: &Request) -> Option<&str> {
         Request::GetPublicKey(op) => &op.key,
         Request::Destroy(op) => &op.key,
         Request::Describe(op) => &op.key,
-        Request::Random(_)
+        Request::Encrypt(op) => &op.key,
+        Request::GenerateDataKey(op) => &op.key,
+        Request::Wrap(op) => &op.key,
+        Request::Mac(op) => &op.key,
+        Request::VerifyMac(op) => &op.key,
+        Request::HpkeOpen(op) => &op.key,
+        Request::RequestCertificate(op) => &op.key,
+        Request::Rotate(op) => &op.key,
+        Request::Enable(op) => &op.key,
+        Request::Disable(op) => &op.key,
+        Request::MarkCompromised(op) => &op.key,
+        Request::Alias(op) => &op.key,
+        Request::Tag(op) => &op.key,
+        Request::Import(op) => return op.existing.as_deref(),
+        // The ciphertext names its key where the caller does not: whether there is one is not told.
+        Request::Decrypt(_) | Request::ReEncrypt(_) => return None,
+        Request::ChangePin(_)
+        | Request::Rescan(_)
+        | Request::Backup(_)
+        | Request::Restore(_)
+        | Request::Subscribe(_)
+        | Request::Absorb(_)
+        | Request::Random(_)
         | Request::Create(_)
         | Request::Unlock(_)
         | Request::Lock(_)

@@ -40,6 +40,7 @@ impl Verifier {
         };
         match input {
             SignInput::Message(message) => parsed.verify_sig(message, signature).is_ok(),
+            SignInput::Absorbed(_) => false,
             SignInput::Digest(bytes) => {
                 let hash = match algorithm {
                     Algorithm::Esp384 => &digest::SHA384,

@@ -27,11 +27,33 @@ pub enum Algorithm {
     EcdhHkdfSha256,
     /// ECDH, then HKDF with SHA-384 (RFC 5869) inside the agent, private use -65539.
     EcdhHkdfSha384,
+    /// AES-GCM with a key of 128 bits (RFC 9053 §4.1), 1.
+    A128Gcm,
+    /// AES-GCM with a key of 256 bits (RFC 9053 §4.1), 3.
+    A256Gcm,
+    /// HPKE-0 of cose-hpke: DHKEM(P-256, HKDF-SHA256), HKDF-SHA256, AES-128-GCM (RFC 9180), 35.
+    Hpke0,
+    /// HPKE-7 of cose-hpke: DHKEM(P-256, HKDF-SHA256), HKDF-SHA256, AES-256-GCM (RFC 9180), 45.
+    Hpke7,
+    /// AES Key Wrap with a key of 128 bits (RFC 3394, RFC 9053 §6.2.1), -3.
+    A128Kw,
+    /// AES Key Wrap with a key of 256 bits (RFC 3394, RFC 9053 §6.2.1), -5.
+    A256Kw,
+    /// AES Key Wrap with Padding and a key of 128 bits (RFC 5649), private use -65540.
+    A128Kwp,
+    /// AES Key Wrap with Padding and a key of 256 bits (RFC 5649), private use -65541.
+    A256Kwp,
+    /// HMAC with SHA-256, whole (RFC 9053 §3.1), 5.
+    HmacSha256,
+    /// HMAC with SHA-384, whole (RFC 9053 §3.1), 6.
+    HmacSha384,
+    /// HMAC with SHA-512, whole (RFC 9053 §3.1), 7.
+    HmacSha512,
 }
 
 impl Algorithm {
     /// Every algorithm that this version knows.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 21] = [
         Self::Esp256,
         Self::Esp384,
         Self::Ed25519,
@@ -42,6 +64,17 @@ impl Algorithm {
         Self::EcdhRaw,
         Self::EcdhHkdfSha256,
         Self::EcdhHkdfSha384,
+        Self::A128Gcm,
+        Self::A256Gcm,
+        Self::Hpke0,
+        Self::Hpke7,
+        Self::A128Kw,
+        Self::A256Kw,
+        Self::A128Kwp,
+        Self::A256Kwp,
+        Self::HmacSha256,
+        Self::HmacSha384,
+        Self::HmacSha512,
     ];
 
     /// The COSE number.
@@ -58,6 +91,17 @@ impl Algorithm {
             Self::EcdhRaw => -65_537,
             Self::EcdhHkdfSha256 => -65_538,
             Self::EcdhHkdfSha384 => -65_539,
+            Self::A128Gcm => 1,
+            Self::A256Gcm => 3,
+            Self::Hpke0 => 35,
+            Self::Hpke7 => 45,
+            Self::A128Kw => -3,
+            Self::A256Kw => -5,
+            Self::A128Kwp => -65_540,
+            Self::A256Kwp => -65_541,
+            Self::HmacSha256 => 5,
+            Self::HmacSha384 => 6,
+            Self::HmacSha512 => 7,
         }
     }
 
@@ -75,6 +119,17 @@ impl Algorithm {
             Self::EcdhRaw => "ECDH",
             Self::EcdhHkdfSha256 => "ECDH-HKDF-SHA256",
             Self::EcdhHkdfSha384 => "ECDH-HKDF-SHA384",
+            Self::A128Gcm => "A128GCM",
+            Self::A256Gcm => "A256GCM",
+            Self::Hpke0 => "HPKE-0",
+            Self::Hpke7 => "HPKE-7",
+            Self::A128Kw => "A128KW",
+            Self::A256Kw => "A256KW",
+            Self::A128Kwp => "A128KWP",
+            Self::A256Kwp => "A256KWP",
+            Self::HmacSha256 => "HMAC-SHA256",
+            Self::HmacSha384 => "HMAC-SHA384",
+            Self::HmacSha512 => "HMAC-SHA512",
         }
     }
 
@@ -152,17 +207,37 @@ pub enum KeyType {
     /// An RSA key of 4096 bits.
     #[n(6)]
     Rsa4096,
+    /// An AES key of 128 bits.
+    #[n(7)]
+    Aes128,
+    /// An AES key of 256 bits.
+    #[n(8)]
+    Aes256,
+    /// A key of 32 bytes for HMAC with SHA-256.
+    #[n(9)]
+    HmacSha256,
+    /// A key of 48 bytes for HMAC with SHA-384.
+    #[n(10)]
+    HmacSha384,
+    /// A key of 64 bytes for HMAC with SHA-512.
+    #[n(11)]
+    HmacSha512,
 }
 
 impl KeyType {
     /// Every key type that this version knows.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 11] = [
         Self::P256,
         Self::P384,
         Self::Ed25519,
         Self::Rsa2048,
         Self::Rsa3072,
         Self::Rsa4096,
+        Self::Aes128,
+        Self::Aes256,
+        Self::HmacSha256,
+        Self::HmacSha384,
+        Self::HmacSha512,
     ];
 
     /// The name that people read and type.
@@ -175,6 +250,11 @@ impl KeyType {
             Self::Rsa2048 => "RSA-2048",
             Self::Rsa3072 => "RSA-3072",
             Self::Rsa4096 => "RSA-4096",
+            Self::Aes128 => "AES-128",
+            Self::Aes256 => "AES-256",
+            Self::HmacSha256 => "HMAC-SHA256",
+            Self::HmacSha384 => "HMAC-SHA384",
+            Self::HmacSha512 => "HMAC-SHA512",
         }
     }
 
@@ -194,6 +274,18 @@ impl KeyType {
             Self::Rsa2048 => Some(2048),
             Self::Rsa3072 => Some(3072),
             Self::Rsa4096 => Some(4096),
+            _ => None,
+        }
+    }
+
+    /// The length of a secret key in bytes; `None` for key pairs.
+    #[must_use]
+    pub const fn secret_length(self) -> Option<usize> {
+        match self {
+            Self::Aes128 => Some(16),
+            Self::Aes256 | Self::HmacSha256 => Some(32),
+            Self::HmacSha384 => Some(48),
+            Self::HmacSha512 => Some(64),
             _ => None,
         }
     }

@@ -47,9 +47,25 @@ pub enum Purpose {
     /// Unwraps what others encrypted to its public key.
     #[n(3)]
     Unwrap,
+    /// Encrypts and decrypts small data and data keys, each bound to its encryption context.
+    #[n(4)]
+    Encrypt,
+    /// Wraps and unwraps other keys (SP 800-38F).
+    #[n(5)]
+    Wrap,
+    /// Makes and verifies message authentication codes.
+    #[n(6)]
+    Mac,
 }
 
-named!(Purpose { Sign = "sign", Agree = "agree", Unwrap = "unwrap" });
+named!(Purpose {
+    Sign = "sign",
+    Agree = "agree",
+    Unwrap = "unwrap",
+    Encrypt = "encrypt",
+    Wrap = "wrap",
+    Mac = "mac",
+});
 
 impl Purpose {
     /// What a key of this purpose and type can do, the default first; empty if the two don't fit.
@@ -69,6 +85,17 @@ impl Purpose {
             (Self::Unwrap, KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096) => {
                 &[A::RsaOaepSha256, A::RsaOaepSha1]
             }
+            (Self::Encrypt, KeyType::Aes128) => &[A::A128Gcm],
+            (Self::Encrypt, KeyType::Aes256) => &[A::A256Gcm],
+            (Self::Encrypt, KeyType::P256) => &[A::Hpke7, A::Hpke0],
+            (Self::Encrypt, KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096) => {
+                &[A::RsaOaepSha256]
+            }
+            (Self::Wrap, KeyType::Aes128) => &[A::A128Kwp, A::A128Kw],
+            (Self::Wrap, KeyType::Aes256) => &[A::A256Kwp, A::A256Kw],
+            (Self::Mac, KeyType::HmacSha256) => &[A::HmacSha256],
+            (Self::Mac, KeyType::HmacSha384) => &[A::HmacSha384],
+            (Self::Mac, KeyType::HmacSha512) => &[A::HmacSha512],
             _ => &[],
         }
     }

@@ -1,23 +1,42 @@
 //! The operations: their numbers, what each is given, and what it answers.
 
+mod backup;
+mod certificate;
+mod envelope;
+mod import;
+mod lifecycle;
 mod manage;
 mod read;
+mod stream;
 mod tags;
 mod usage;
+mod wrap;
 
 use minicbor::{Decode, Encode};
 
 use crate::cbor::{self, CborError};
 
-pub use manage::{AcceptToken, Create, Destroy, Done, Lock, Unlock};
+pub use backup::{Backup, BackupPart, Restore, Restored};
+pub use certificate::{CertificateRequest, RequestCertificate, SubjectAltName};
+pub use envelope::{
+    DataKey, Decrypt, Decrypted, Encrypt, Encrypted, GenerateDataKey, HpkeOpen, ReEncrypt,
+    ReEncrypted,
+};
+pub use import::{Import, KeyMaterial};
+pub use lifecycle::{
+    Alias, Disable, Enable, MarkCompromised, Recovered, Rescan, Rescanned, Rotate, Tag,
+};
+pub use manage::{AcceptToken, ChangePin, Create, Destroy, Done, Lock, Unlock};
 pub use read::{
     Describe, GetPublicKey, Holding, KeyDescription, KeyList, KeySummary, List, LoginState,
     PlacementDescription, PublicKey, Status, StatusReport, TokenStatus, VersionDescription,
 };
+pub use stream::{Absorb, Absorbed, Subscribe};
 pub use usage::{
     Ecdh, Kdf, Random, RandomBytes, SharedSecret, Sign, SignInput, Signature, Unwrap, Unwrapped,
     Verified, Verify,
 };
+pub use wrap::{Mac, MacTag, VerifyMac, Wrap, Wrapped};
 
 /// An operation: what it is given, and the type of its answer.
 pub trait Operation: Encode<()> + for<'b> Decode<'b, ()> {
@@ -127,6 +146,24 @@ operations! {
     Random = 5, "random", Use => RandomBytes;
     /// The public part of a key.
     GetPublicKey = 6, "get-public-key", Use => PublicKey;
+    /// Encrypts up to 4 KiB under a key, bound to a context.
+    Encrypt = 7, "encrypt", Use => Encrypted;
+    /// Opens what `encrypt` or `generate-data-key` made.
+    Decrypt = 8, "decrypt", Use => Decrypted;
+    /// Makes a random data key, and encrypts it under a key.
+    GenerateDataKey = 9, "generate-data-key", Use => DataKey;
+    /// Decrypts and encrypts again under another key or context; the plaintext stays inside.
+    ReEncrypt = 10, "re-encrypt", Use => ReEncrypted;
+    /// Wraps a key's bytes with a wrap key (SP 800-38F).
+    Wrap = 11, "wrap", Use => Wrapped;
+    /// Makes a message authentication code.
+    Mac = 12, "mac", Use => MacTag;
+    /// Verifies a message authentication code.
+    VerifyMac = 13, "verify-mac", Use => Verified;
+    /// Opens an HPKE ciphertext (RFC 9180 §6.1) that was sealed to the key.
+    HpkeOpen = 14, "hpke-open", Use => Decrypted;
+    /// Makes a certification request (RFC 2986), signed by the key.
+    RequestCertificate = 15, "request-certificate", Use => CertificateRequest;
     /// Makes a key in a token.
     Create = 32, "create", Manage => KeyDescription;
     /// Destroys a key in all its tokens.
@@ -137,10 +174,36 @@ operations! {
     Lock = 35, "lock", Manage => Done;
     /// Says that the token that is there now is the right one.
     AcceptToken = 36, "accept-token", Manage => Done;
+    /// Puts a key that exists already into one token or several.
+    Import = 37, "import", Manage => KeyDescription;
+    /// Makes a new version of a key; the old ones still open what they sealed.
+    Rotate = 38, "rotate", Manage => KeyDescription;
+    /// Lets a suspended key be used.
+    Enable = 39, "enable", Manage => KeyDescription;
+    /// Suspends a key.
+    Disable = 40, "disable", Manage => KeyDescription;
+    /// Says that somebody else may have the key; there is no way back.
+    MarkCompromised = 41, "mark-compromised", Manage => KeyDescription;
+    /// Gives and takes a key's names.
+    Alias = 42, "alias", Manage => KeyDescription;
+    /// Sets and removes a key's tags.
+    Tag = 43, "tag", Manage => KeyDescription;
+    /// Changes a token's PIN.
+    ChangePin = 44, "change-pin", Manage => Done;
+    /// Looks for keys on a token that the registry does not have.
+    Rescan = 45, "rescan", Manage => Rescanned;
+    /// A part of a copy of all that the agent keeps.
+    Backup = 46, "backup", Manage => BackupPart;
+    /// A part of such a copy, to be taken over.
+    Restore = 47, "restore", Manage => Restored;
     /// The keys.
     List = 64, "list", Read => KeyList;
     /// All that is known about a key.
     Describe = 65, "describe", Read => KeyDescription;
     /// How the agent and its tokens are.
     Status = 66, "status", Read => StatusReport;
+    /// Tells this connection what happens from now on.
+    Subscribe = 67, "subscribe", Read => Done;
+    /// Takes a part of a message that is too large for one frame, to be signed or verified.
+    Absorb = 68, "absorb", Read => Absorbed;
 }

@@ -202,8 +202,9 @@ fn key_description() -> impl Strategy<Value = KeyDescription> {
         version: any::<u32>(),
         state: select(KeyState::ALL),
         created: any::<u64>(),
-        thumbprint: any::<[u8; 32]>().prop_map(Thumbprint),
+        thumbprint: proptest::option::of(any::<[u8; 32]>().prop_map(Thumbprint)),
         placements: vec(placement(), 0..3),
+        id: text(),
     });
     fields!(KeyDescription {
         id: text(),

@@ -143,11 +143,12 @@ fn packets() -> Vec<(String, Vec<u8>)> {
         }],
     };
     let key = KeyReport {
-        public: CoseKey::Ed25519 { x: [3; 32] },
+        public: Some(CoseKey::Ed25519 { x: [3; 32] }),
         locator: "pkcs11:token=main".into(),
         local: true,
         always_sensitive: true,
         never_extractable: true,
+        key_type: Some(KeyType::Ed25519),
     };
     let outcomes = [
         Outcome::Failed(BackendError::UnwrapFailed),

@@ -3,7 +3,9 @@
 use keyward_protocol::SecretBytes;
 
 use crate::error::Result;
-use crate::message::{Derive, Generate, Sign, Unwrap};
+use crate::message::{
+    ChangePin, Derive, Generate, Import, Mac, ScanPage, Seal, Sealed, Sign, Unseal, Unwrap, Wrap,
+};
 use crate::token::{KeyReport, TokenIdentity, TokenReport, VersionId};
 
 /// A token, reached through its hardware's own interface.
@@ -36,6 +38,14 @@ pub trait Backend: Send + Sync {
     /// The token could not be asked.
     fn logout(&self) -> Result<()>;
 
+    /// Changes the PIN of a token that is open; a login stays in force.
+    ///
+    /// # Errors
+    /// [`PinIncorrect`](crate::BackendError::PinIncorrect),
+    /// [`PinBlocked`](crate::BackendError::PinBlocked),
+    /// [`Invalid`](crate::BackendError::Invalid) for a new one that the token does not take.
+    fn change_pin(&self, change: &ChangePin) -> Result<TokenReport>;
+
     /// Something for one thread to work with.
     ///
     /// # Errors
@@ -46,13 +56,20 @@ pub trait Backend: Send + Sync {
 /// What one thread works with. After an error other than about the input it is dropped and made
 /// anew, and nothing that was looked up through it is used again.
 pub trait Session {
-    /// Makes a key pair, reads its attributes back, and destroys it if they are not right.
+    /// Makes a key pair or a secret key, reads its attributes back, and destroys it if they are not right.
     ///
     /// # Errors
     /// [`KeyUnsafe`](crate::BackendError::KeyUnsafe),
     /// [`MechanismInvalid`](crate::BackendError::MechanismInvalid),
     /// [`TokenFull`](crate::BackendError::TokenFull).
     fn generate(&mut self, generate: &Generate) -> Result<KeyReport>;
+
+    /// Puts a key into the token, reads its attributes back, and destroys it if they are not right.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate), and [`Invalid`](crate::BackendError::Invalid) for material
+    /// that is no key of the type.
+    fn import(&mut self, import: &Import) -> Result<KeyReport>;
 
     /// The key as it is now, or `None` if the token has no such object.
     ///
@@ -73,7 +90,7 @@ pub trait Session {
     /// [`MechanismInvalid`](crate::BackendError::MechanismInvalid).
     fn sign(&mut self, sign: &Sign) -> Result<Vec<u8>>;
 
-    /// Opens what was encrypted to the key.
+    /// Opens what was encrypted to the key, or wrapped by it.
     ///
     /// # Errors
     /// [`UnwrapFailed`](crate::BackendError::UnwrapFailed), whatever the reason.
@@ -84,6 +101,39 @@ pub trait Session {
     /// # Errors
     /// [`Invalid`](crate::BackendError::Invalid) for a peer on another curve or on none.
     fn derive(&mut self, derive: &Derive) -> Result<SecretBytes>;
+
+    /// Encrypts with AES-GCM.
+    ///
+    /// # Errors
+    /// [`KeyNotFound`](crate::BackendError::KeyNotFound),
+    /// [`MechanismInvalid`](crate::BackendError::MechanismInvalid).
+    fn seal(&mut self, seal: &Seal) -> Result<Sealed>;
+
+    /// Decrypts with AES-GCM.
+    ///
+    /// # Errors
+    /// [`UnwrapFailed`](crate::BackendError::UnwrapFailed), whatever the reason.
+    fn unseal(&mut self, unseal: &Unseal) -> Result<SecretBytes>;
+
+    /// Wraps bytes.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::BackendError::Invalid) for a length that the algorithm can't wrap.
+    fn wrap(&mut self, wrap: &Wrap) -> Result<Vec<u8>>;
+
+    /// Makes an HMAC, whole.
+    ///
+    /// # Errors
+    /// [`KeyNotFound`](crate::BackendError::KeyNotFound),
+    /// [`MechanismInvalid`](crate::BackendError::MechanismInvalid).
+    fn mac(&mut self, mac: &Mac) -> Result<Vec<u8>>;
+
+    /// The private and secret keys behind an id, at most
+    /// [`SCAN_PAGE`](crate::message::SCAN_PAGE), in the order of their ids.
+    ///
+    /// # Errors
+    /// The token could not be asked.
+    fn scan(&mut self, after: Option<VersionId>) -> Result<ScanPage>;
 
     /// Random bytes of the token's generator.
     ///

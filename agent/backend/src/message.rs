@@ -1,8 +1,8 @@
 //! The packets between agent and worker.
 
-use keyward_protocol::operation::SignInput;
+use keyward_protocol::operation::{KeyMaterial, SignInput};
 use keyward_protocol::{Algorithm, CoseKey, KeyType, Purpose, SecretBytes};
-use minicbor::bytes::ByteVec;
+use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::{Decode, Encode};
 
 use crate::error::BackendError;
@@ -39,7 +39,7 @@ pub enum Work {
     /// Log out and forget the credential.
     #[n(3)]
     Logout,
-    /// Make a key pair.
+    /// Make a key pair or a secret key.
     #[n(4)]
     Generate(#[n(0)] Generate),
     /// Show a key; `None` in the answer if there is no such object.
@@ -60,6 +60,27 @@ pub enum Work {
     /// Random bytes of the token's generator.
     #[n(10)]
     Random(#[n(0)] u32),
+    /// Put a key into the token that was made elsewhere.
+    #[n(11)]
+    Import(#[n(0)] Import),
+    /// Encrypt with AES-GCM.
+    #[n(12)]
+    Seal(#[n(0)] Seal),
+    /// Decrypt with AES-GCM.
+    #[n(13)]
+    Unseal(#[n(0)] Unseal),
+    /// Wrap bytes with AES-KW or AES-KWP.
+    #[n(14)]
+    Wrap(#[n(0)] Wrap),
+    /// Make an HMAC.
+    #[n(15)]
+    Mac(#[n(0)] Mac),
+    /// Change the token's PIN. The agent has written its marker before.
+    #[n(16)]
+    ChangePin(#[n(0)] ChangePin),
+    /// The keys that are on the token, in the order of their ids, behind an id.
+    #[n(17)]
+    Scan(#[n(0)] Option<VersionId>),
 }
 
 /// Where a PIN comes from.
@@ -96,7 +117,7 @@ pub struct SourceIdentity {
     pub changed: i64,
 }
 
-/// Makes a key pair.
+/// Makes a key pair or a secret key.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Generate {
     /// Chosen by the agent, and in its intent record already.
@@ -127,7 +148,7 @@ pub struct Sign {
     pub input: SignInput,
 }
 
-/// Opens what was encrypted to a key.
+/// Opens what was encrypted to an RSA key, or wrapped by an AES key.
 #[derive(Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Unwrap {
     /// Which key.
@@ -139,9 +160,100 @@ pub struct Unwrap {
     /// What.
     #[n(2)]
     pub ciphertext: ByteVec,
-    /// OAEP's label.
+    /// OAEP's label; empty for AES.
     #[n(3)]
     pub label: ByteVec,
+}
+
+/// Puts a key into a token.
+#[derive(Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Import {
+    /// What it will be, as if the token made it.
+    #[n(0)]
+    pub generate: Generate,
+    /// Its private or secret part; the agent has checked that it is of the type.
+    #[n(1)]
+    pub material: KeyMaterial,
+}
+
+/// Encrypts with an AES-GCM key (SP 800-38D).
+#[derive(Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Seal {
+    /// Which key.
+    #[n(0)]
+    pub id: VersionId,
+    /// How.
+    #[n(1)]
+    pub algorithm: Algorithm,
+    /// The initialisation vector that the agent chose. A token that makes its own puts it into the
+    /// answer instead.
+    #[n(2)]
+    pub iv: ByteArray<12>,
+    /// What is authenticated beside.
+    #[n(3)]
+    pub aad: ByteVec,
+    /// What is encrypted.
+    #[n(4)]
+    pub plaintext: SecretBytes,
+}
+
+/// Decrypts with an AES-GCM key.
+#[derive(Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Unseal {
+    /// Which key.
+    #[n(0)]
+    pub id: VersionId,
+    /// How.
+    #[n(1)]
+    pub algorithm: Algorithm,
+    /// The initialisation vector.
+    #[n(2)]
+    pub iv: ByteArray<12>,
+    /// What was authenticated beside.
+    #[n(3)]
+    pub aad: ByteVec,
+    /// What was encrypted, with its tag of 16 bytes.
+    #[n(4)]
+    pub ciphertext: ByteVec,
+}
+
+/// Wraps bytes with an AES key.
+#[derive(Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Wrap {
+    /// Which key.
+    #[n(0)]
+    pub id: VersionId,
+    /// How.
+    #[n(1)]
+    pub algorithm: Algorithm,
+    /// What.
+    #[n(2)]
+    pub plaintext: SecretBytes,
+}
+
+/// Makes an HMAC.
+#[derive(Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Mac {
+    /// Which key.
+    #[n(0)]
+    pub id: VersionId,
+    /// How.
+    #[n(1)]
+    pub algorithm: Algorithm,
+    /// Of what.
+    #[n(2)]
+    pub message: SecretBytes,
+}
+
+/// Changes a token's PIN.
+#[derive(Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ChangePin {
+    /// As it is.
+    #[n(0)]
+    pub old: SecretBytes,
+    /// As it is to be.
+    #[n(1)]
+    pub new: SecretBytes,
 }
 
 /// Agrees with a peer.
@@ -188,4 +300,55 @@ pub enum Outcome {
     /// A plaintext, a shared secret, or random bytes.
     #[n(5)]
     Secret(#[n(0)] SecretBytes),
+    /// What was encrypted.
+    #[n(6)]
+    Sealed(#[n(0)] Sealed),
+    /// A wrapped key.
+    #[n(7)]
+    Wrapped(#[n(0)] ByteVec),
+    /// A message authentication code.
+    #[n(8)]
+    Mac(#[n(0)] ByteVec),
+    /// Keys on the token.
+    #[n(9)]
+    Keys(#[n(0)] ScanPage),
+}
+
+/// What AES-GCM made.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Sealed {
+    /// The initialisation vector that was used.
+    #[n(0)]
+    pub iv: ByteArray<12>,
+    /// The ciphertext with its tag of 16 bytes.
+    #[n(1)]
+    pub ciphertext: ByteVec,
+}
+
+/// How many keys a page of a scan has.
+pub const SCAN_PAGE: usize = 64;
+
+/// Keys on a token, in the order of their ids.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ScanPage {
+    /// Those whose CKA_ID has 16 bytes, at most [`SCAN_PAGE`].
+    #[n(0)]
+    pub keys: Vec<ScannedKey>,
+    /// Whether there are more behind the last one.
+    #[n(1)]
+    pub more: bool,
+    /// How many keys of the whole token have a CKA_ID of another length: they are not keyward's.
+    #[n(2)]
+    pub foreign: u32,
+}
+
+/// A private or secret key as a scan shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ScannedKey {
+    /// Its CKA_ID.
+    #[n(0)]
+    pub id: VersionId,
+    /// Its CKA_LABEL, at most 256 bytes of UTF-8; empty if it has none.
+    #[n(1)]
+    pub label: String,
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use keyward_protocol::CoseKey;
+use keyward_protocol::{CoseKey, KeyType};
 use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
 use uuid::Uuid;
@@ -87,7 +87,7 @@ pub struct TokenReport {
     pub algorithms: Vec<keyward_protocol::Algorithm>,
     /// The key types that it can make.
     #[n(6)]
-    pub key_types: Vec<keyward_protocol::KeyType>,
+    pub key_types: Vec<KeyType>,
     /// The worker's protections: name, whether it holds, detail.
     #[n(7)]
     pub protections: Vec<Protection>,
@@ -128,9 +128,9 @@ pub enum PinTries {
 /// A key version as its token shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct KeyReport {
-    /// The public part.
+    /// The public part; a secret key has none.
     #[n(0)]
-    pub public: CoseKey,
+    pub public: Option<CoseKey>,
     /// Where it lives: an RFC 7512 URI or its like.
     #[n(1)]
     pub locator: String,
@@ -143,4 +143,7 @@ pub struct KeyReport {
     /// CKA_NEVER_EXTRACTABLE.
     #[n(4)]
     pub never_extractable: bool,
+    /// What kind of key it is; `None` for one that keyward does not use.
+    #[n(5)]
+    pub key_type: Option<KeyType>,
 }

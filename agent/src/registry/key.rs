@@ -65,11 +65,11 @@ pub struct Version {
     pub state: KeyState,
     /// When it was made, in seconds since 1970 (UTC).
     pub created: u64,
-    /// Its identity.
-    pub thumbprint: Thumbprint,
-    /// Its public part.
-    pub public: CoseKey,
-    /// The public part as SubjectPublicKeyInfo, DER.
+    /// Its identity; a secret key has none but its id.
+    pub thumbprint: Option<Thumbprint>,
+    /// Its public part; a secret key has none.
+    pub public: Option<CoseKey>,
+    /// The public part as SubjectPublicKeyInfo, DER; empty for a secret key.
     pub spki: Vec<u8>,
     /// Where it lives, by the tokens' names; empty once it is destroyed.
     pub placements: Vec<Placement>,
@@ -107,22 +107,31 @@ pub struct NewKey {
     pub tags: BTreeMap<String, String>,
     /// The id of the first version, which the intent names.
     pub version: VersionId,
-    /// The public part of the first version.
-    pub public: CoseKey,
+    /// What kind of key it is.
+    pub key_type: KeyType,
+    /// The public part of the first version; a secret key has none.
+    pub public: Option<CoseKey>,
     /// Where the first version lives.
     pub placements: Vec<Placement>,
 }
 
 impl NewKey {
-    /// Checks everything that needs no look into the registry, and says what kind of key it is.
+    /// Checks everything that needs no look into the registry.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn check(&self) -> Result<KeyType, Invalid> {
-        let key_type = self
-            .public
-            .key_type()
-            .ok_or_else(|| Invalid::new("keyward doesn't use RSA keys of this size"))?;
+    pub fn check(&self) -> Result<(), Invalid> {
+        let key_type = self.key_type;
+        let secret = key_type.secret_length().is_some();
+        match &self.public {
+            None if secret => {}
+            Some(public) if public.key_type() == Some(key_type) => {}
+            _ => {
+                return Err(Invalid::new(format!(
+                    "its public part is not that of a key of type {key_type}"
+                )));
+            }
+        }
         if self.purpose.algorithms(key_type).is_empty() {
             return Err(Invalid::new(format!(
                 "a {key_type} key can't have the purpose {}",
@@ -137,6 +146,6 @@ impl NewKey {
         for alias in &self.aliases {
             check_alias(alias)?;
         }
-        Ok(key_type)
+        Ok(())
     }
 }

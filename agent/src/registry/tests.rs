@@ -60,10 +60,11 @@ fn sign_key(id: u128, alias: &str) -> NewKey {
         aliases: Vec::from_iter((!alias.is_empty()).then(|| alias.to_owned())),
         tags: BTreeMap::from([("team".to_owned(), "web".to_owned())]),
         version: VersionId::from(Uuid::from_u128(id + 1_000_000)),
-        public: CoseKey::P256 {
+        key_type: keyward_protocol::KeyType::P256,
+        public: Some(CoseKey::P256 {
             x: [1; 32],
             y: [2; 32],
-        },
+        }),
         placements: vec![placement()],
     }
 }

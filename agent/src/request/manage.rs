@@ -135,7 +135,7 @@ fn store(
     formats: Vec<Format>,
     report: KeyReport,
 ) -> Result<std::rc::Rc<Key>, Failure> {
-    if report.public.key_type() != Some(op.key_type) {
+    if report.key_type != Some(op.key_type) {
         return Err(unexpected(token));
     }
     let alias = op.alias.clone();
@@ -147,6 +147,7 @@ fn store(
         aliases: op.alias.into_iter().collect(),
         tags: op.tags.unwrap_or_default(),
         version,
+        key_type: op.key_type,
         public: report.public,
         placements: vec![registry::Placement {
             token: token.name().to_owned(),

@@ -23,10 +23,19 @@ pub(super) fn public_key(
 ) -> Result<PublicKey, Failure> {
     let version = numbered(key, op.version)?;
     entry.version = Some(version.id);
+    let (Some(public), Some(thumbprint)) = (&version.public, version.thumbprint) else {
+        return Err(Failure::new(
+            ErrorCode::WrongPurpose,
+            format!(
+                "a key of type {} is secret; it has no public part",
+                key.key_type
+            ),
+        ));
+    };
     Ok(PublicKey {
-        cose_key: version.public.clone(),
+        cose_key: public.clone(),
         spki: version.spki.clone().into(),
-        thumbprint: version.thumbprint,
+        thumbprint,
         key: key.id_text.clone(),
         version: version.number,
     })
@@ -70,6 +79,7 @@ pub(super) fn describe(key: &Key) -> KeyDescription {
         state: version.state,
         created: version.created,
         thumbprint: version.thumbprint,
+        id: version.id.to_string(),
         placements: version
             .placements
             .iter()

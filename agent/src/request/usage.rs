@@ -75,13 +75,11 @@ impl With<'_> {
         entry.version = Some(version.id);
         entry.digest = Some(Sha256::digest(op.input.bytes()).into());
         check_length(algorithm, &op.input)?;
-        let valid = self.agent.verifier.verify(
-            version.id,
-            &version.public,
-            algorithm,
-            &op.input,
-            &op.signature,
-        );
+        let valid = version.public.as_ref().is_some_and(|public| {
+            self.agent
+                .verifier
+                .verify(version.id, public, algorithm, &op.input, &op.signature)
+        });
         Ok(Verified {
             valid,
             version: version.number,
@@ -257,10 +255,11 @@ impl With<'_> {
         };
         let whole = signature.len() == length;
         let right = key.key_type.rsa_bits().is_none()
-            || self
-                .agent
-                .verifier
-                .verify(version.id, &version.public, algorithm, input, signature);
+            || version.public.as_ref().is_some_and(|public| {
+                self.agent
+                    .verifier
+                    .verify(version.id, public, algorithm, input, signature)
+            });
         (whole && right).then_some(()).ok_or(())
     }
 }
@@ -275,6 +274,12 @@ fn prepare(
     let format = match &input {
         SignInput::Message(_) => Format::Raw,
         SignInput::Digest(_) => Format::Digest,
+        SignInput::Absorbed(_) => {
+            return Err(Failure::new(
+                ErrorCode::Unsupported,
+                "this agent does not take messages in parts yet",
+            ));
+        }
     };
     if !key.formats.contains(&format) {
         let formats: Vec<_> = key.formats.iter().map(|format| format.name()).collect();

@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::session::Session as RawSession;
+use keyward_backend::message::ChangePin;
 use keyward_backend::token::Protection;
 use keyward_backend::{Backend, BackendError, Result, TokenIdentity, TokenReport};
 use keyward_protocol::SecretBytes;
@@ -150,6 +151,10 @@ impl Backend for Token {
 
     fn logout(&self) -> Result<()> {
         self.log_out()
+    }
+
+    fn change_pin(&self, _: &ChangePin) -> Result<TokenReport> {
+        Err(BackendError::MechanismInvalid("not yet".to_owned()))
     }
 
     fn session(&self) -> Result<Session<'_>> {

@@ -128,7 +128,10 @@ pub(crate) fn key_text(key: &KeyDescription) -> String {
             format!("version {}", version.version),
             format!("{}, made {}", version.state, time(version.created)),
         ]);
-        rows.push(["  thumbprint".into(), version.thumbprint.to_string()]);
+        rows.push(["  id".into(), version.id.clone()]);
+        if let Some(thumbprint) = version.thumbprint {
+            rows.push(["  thumbprint".into(), thumbprint.to_string()]);
+        }
         for placement in &version.placements {
             rows.push(["  token".into(), placement.token.clone()]);
             rows.push(["  locator".into(), placement.locator.clone()]);
@@ -169,7 +172,8 @@ pub(crate) fn key_json(key: &KeyDescription) -> Value {
                 "version": version.version,
                 "state": version.state.name(),
                 "created": time(version.created),
-                "thumbprint": version.thumbprint.to_string(),
+                "id": version.id,
+                "thumbprint": version.thumbprint.map(|t| t.to_string()),
                 "placements": placements,
             })
         })

@@ -78,6 +78,24 @@ pub struct AcceptToken {
     pub token: String,
 }
 
+/// Changes a token's PIN. The old one counts as a try.
+#[derive(Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ChangePin {
+    /// The token; needed only where there are several.
+    #[n(0)]
+    pub token: Option<String>,
+    /// The PIN as it is, as UTF-8.
+    #[n(1)]
+    pub old: SecretBytes,
+    /// The PIN as it is to be, as UTF-8.
+    #[n(2)]
+    pub new: SecretBytes,
+    /// Spend a try that keyward holds back: the token's last one, or one whose outcome is unknown.
+    #[n(3)]
+    pub spend_withheld_try: bool,
+}
+
 /// It was done; there is nothing more to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]

@@ -146,12 +146,15 @@ pub struct VersionDescription {
     /// When it was made, in seconds since 1970 (UTC).
     #[n(2)]
     pub created: u64,
-    /// Its identity.
+    /// Its identity; a secret key has none but its id.
     #[n(3)]
-    pub thumbprint: Thumbprint,
+    pub thumbprint: Option<Thumbprint>,
     /// Where it lives.
     #[n(4)]
     pub placements: Vec<PlacementDescription>,
+    /// Its id, a UUID: the CKA_ID of its objects.
+    #[n(5)]
+    pub id: String,
 }
 
 /// A version on a token.

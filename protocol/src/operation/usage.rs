@@ -24,21 +24,25 @@ pub struct Sign {
     pub input: SignInput,
 }
 
-/// What is signed: `[1, message]` or `[2, digest]`.
+/// What is signed: `[1, message]`, `[2, digest]` or `[3, stream]`.
 #[derive(Clone, PartialEq, Eq)]
 pub enum SignInput {
     /// The message itself, hashed by agent or token.
     Message(Vec<u8>),
     /// The message's digest, of the algorithm's own hash; needs the format `digest`.
     Digest(Vec<u8>),
+    /// The message that this connection gave in parts ([`Absorb`](super::Absorb)), by the number
+    /// of its stream; the stream ends with it.
+    Absorbed(u32),
 }
 
 impl SignInput {
-    /// The bytes, whichever they are.
+    /// The bytes, whichever they are; none for what was absorbed.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Message(bytes) | Self::Digest(bytes) => bytes,
+            Self::Absorbed(_) => &[],
         }
     }
 }
@@ -49,6 +53,7 @@ impl fmt::Debug for SignInput {
         let form = match self {
             Self::Message(_) => "Message",
             Self::Digest(_) => "Digest",
+            Self::Absorbed(stream) => return write!(f, "Absorbed({stream})"),
         };
         write!(f, "{form}({} bytes)", self.bytes().len())
     }
@@ -63,6 +68,7 @@ impl<C> Encode<C> for SignInput {
         let (form, bytes) = match self {
             Self::Message(bytes) => (1, bytes),
             Self::Digest(bytes) => (2, bytes),
+            Self::Absorbed(stream) => return e.array(2)?.u8(3)?.u32(*stream)?.ok(),
         };
         e.array(2)?.u8(form)?.bytes(bytes)?.ok()
     }
@@ -76,6 +82,7 @@ impl<'b, C> Decode<'b, C> for SignInput {
         match d.u8()? {
             1 => Ok(Self::Message(d.bytes()?.to_vec())),
             2 => Ok(Self::Digest(d.bytes()?.to_vec())),
+            3 => Ok(Self::Absorbed(d.u32()?)),
             _ => Err(decode::Error::message("unknown form of input")),
         }
     }
@@ -132,7 +139,7 @@ pub struct Verified {
     pub version: u32,
 }
 
-/// Opens what was encrypted to a key.
+/// Opens what was encrypted to an unwrap key (RSAES-OAEP), or wrapped by a wrap key (AES-KW, KWP).
 #[derive(Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Unwrap {
@@ -142,10 +149,10 @@ pub struct Unwrap {
     /// The algorithm; the key's first if absent.
     #[n(1)]
     pub algorithm: Option<Algorithm>,
-    /// What was encrypted, as long as the modulus.
+    /// What was encrypted, as long as the modulus for RSA.
     #[n(2)]
     pub ciphertext: ByteVec,
-    /// OAEP's label (RFC 8017 §7.1); empty if absent.
+    /// OAEP's label (RFC 8017 §7.1); empty if absent, as it must be for AES.
     #[n(3)]
     pub label: Option<ByteVec>,
     /// The version of the key; the current one if absent.

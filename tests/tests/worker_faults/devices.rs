@@ -162,7 +162,7 @@ fn a_token_that_wants_the_peers_point_in_der_gets_it_so() {
     );
     let outcome = rig.worker.call(Work::Derive(Derive {
         id,
-        peer: report.public,
+        peer: report.public.unwrap(),
     }));
     assert!(
         matches!(outcome, Outcome::Secret(ref secret) if secret.len() == 32),

@@ -48,8 +48,10 @@ CREATE TABLE version (
     number     INTEGER NOT NULL CHECK (number >= 1),
     state      TEXT NOT NULL,
     created    INTEGER NOT NULL,
-    thumbprint TEXT NOT NULL,
-    cose_key   BLOB NOT NULL,
+    -- A secret key has neither.
+    thumbprint TEXT,
+    cose_key   BLOB,
+    CHECK ((thumbprint IS NULL) = (cose_key IS NULL)),
     UNIQUE (key, number)
 ) STRICT, WITHOUT ROWID;
 

@@ -81,35 +81,45 @@ fn versions(
     key: &str,
     key_type: KeyType,
 ) -> Result<Vec<Version>, RegistryError> {
-    type Columns = (String, u32, String, i64, String, Vec<u8>);
+    type Columns = (String, u32, String, i64, Option<String>, Option<Vec<u8>>);
     let select = "SELECT id, number, state, created, thumbprint, cose_key
                   FROM version WHERE key = ?1 ORDER BY number";
     let rows: Vec<Columns> = all(connection, select, Some(key), |row| row.try_into())?;
     rows.into_iter()
         .map(|(id, number, state, created, thumbprint, cose_key)| {
-            let damaged = |what: &str| RegistryError::Damaged(format!("version {id}: {what}"));
-            let public: CoseKey =
-                cbor::decode_exact(&cose_key).map_err(|error| damaged(&error.to_string()))?;
-            let computed = Thumbprint::of(&public);
-            if Thumbprint::from_hex(&thumbprint) != Some(computed)
-                || public.key_type() != Some(key_type)
-            {
-                return Err(damaged("its public key is not the one that was entered"));
+            let damaged = |what: String| RegistryError::Damaged(format!("version {id}: {what}"));
+            let public = cose_key
+                .map(|bytes| public(&bytes, thumbprint.as_deref(), key_type))
+                .transpose()
+                .map_err(damaged)?;
+            if public.is_none() && key_type.secret_length().is_none() {
+                return Err(damaged("it lacks its public key".to_owned()));
             }
             Ok(Version {
                 id: VersionId::from(uuid(&id)?),
                 number,
                 state: known(KeyState::from_name, &state)?,
                 created: created.unsigned_abs(),
-                thumbprint: computed,
+                thumbprint: public.as_ref().map(Thumbprint::of),
                 spki: public
-                    .to_spki()
-                    .map_err(|error| damaged(&error.to_string()))?,
+                    .as_ref()
+                    .map_or(Ok(Vec::new()), CoseKey::to_spki)
+                    .map_err(|error| damaged(error.to_string()))?,
                 public,
                 placements: placements(connection, &id)?,
             })
         })
         .collect()
+}
+
+/// The public key of a version, if it is the one that was entered.
+fn public(bytes: &[u8], thumbprint: Option<&str>, key_type: KeyType) -> Result<CoseKey, String> {
+    let public: CoseKey = cbor::decode_exact(bytes).map_err(|error| error.to_string())?;
+    let entered = thumbprint.and_then(Thumbprint::from_hex);
+    if entered != Some(Thumbprint::of(&public)) || public.key_type() != Some(key_type) {
+        return Err("its public key is not the one that was entered".to_owned());
+    }
+    Ok(public)
 }
 
 fn placements(connection: &Connection, version: &str) -> Result<Vec<Placement>, RegistryError> {

@@ -1,7 +1,7 @@
 //! Changes of rows, each inside the caller's transaction.
 
 use keyward_backend::TokenIdentity;
-use keyward_protocol::{KeyState, KeyType, Thumbprint, cbor};
+use keyward_protocol::{KeyState, Thumbprint, cbor};
 use rusqlite::{Connection, ErrorCode, params};
 use uuid::Uuid;
 
@@ -18,7 +18,6 @@ pub(in crate::registry) fn count_up(connection: &Connection) -> Result<(), Regis
 pub(in crate::registry) fn insert(
     connection: &Connection,
     new: &NewKey,
-    key_type: KeyType,
     created: i64,
 ) -> Result<(), RegistryError> {
     let key = new.id.to_string();
@@ -36,7 +35,7 @@ pub(in crate::registry) fn insert(
         .execute(params![
             key,
             new.purpose.name(),
-            key_type.name(),
+            new.key_type.name(),
             new.state.name(),
             created
         ])
@@ -71,8 +70,8 @@ pub(in crate::registry) fn insert(
             key,
             KeyState::Active.name(),
             created,
-            Thumbprint::of(&new.public).to_string(),
-            cbor::encode(&new.public),
+            new.public.as_ref().map(|p| Thumbprint::of(p).to_string()),
+            new.public.as_ref().map(cbor::encode),
         ])
         .map_err(taken(new.version.uuid()))?;
     let mut statement = connection.prepare_cached(

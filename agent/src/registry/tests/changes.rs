@@ -28,7 +28,7 @@ fn a_key_is_found_by_its_id_and_its_aliases() {
     }
     let version = key.current().unwrap();
     assert_eq!((version.number, version.state), (1, KeyState::Active));
-    assert_eq!(CoseKey::from_spki(&version.spki).unwrap(), version.public);
+    assert_eq!(CoseKey::from_spki(&version.spki).ok(), version.public);
     assert_eq!(version.placements, [placement()]);
     assert_eq!(key.version(1), Some(version));
     assert_eq!(key.version(2), None);
@@ -55,7 +55,7 @@ fn what_is_taken_or_wrong_changes_nothing() {
         refused(&|new| new.formats.clear()),
         refused(&|new| new.purpose = Purpose::Unwrap),
         refused(&|new| new.state = KeyState::Destroyed),
-        refused(&|new| new.public = CoseKey::rsa(&[0xff; 129], &[3]).unwrap()),
+        refused(&|new| new.public = CoseKey::rsa(&[0xff; 129], &[3])),
     ];
     let expected = [
         "\"web\" is taken",

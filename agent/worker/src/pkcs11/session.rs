@@ -8,7 +8,9 @@ use std::sync::atomic::Ordering;
 use cryptoki::error::RvError;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session as RawSession;
-use keyward_backend::message::{Derive, Generate, Sign, Unwrap};
+use keyward_backend::message::{
+    Derive, Generate, Import, Mac, ScanPage, Seal, Sealed, Sign, Unseal, Unwrap, Wrap,
+};
 use keyward_backend::{BackendError, KeyReport, Result, VersionId};
 use keyward_protocol::{KeyType, SecretBytes};
 
@@ -304,6 +306,30 @@ impl keyward_backend::Session for Session<'_> {
 
     fn unwrap(&mut self, unwrap: &Unwrap) -> Result<SecretBytes> {
         self.unwrap_oaep(unwrap)
+    }
+
+    fn import(&mut self, _: &Import) -> Result<KeyReport> {
+        Err(BackendError::MechanismInvalid("not yet".to_owned()))
+    }
+
+    fn seal(&mut self, _: &Seal) -> Result<Sealed> {
+        Err(BackendError::MechanismInvalid("not yet".to_owned()))
+    }
+
+    fn unseal(&mut self, _: &Unseal) -> Result<SecretBytes> {
+        Err(BackendError::MechanismInvalid("not yet".to_owned()))
+    }
+
+    fn wrap(&mut self, _: &Wrap) -> Result<Vec<u8>> {
+        Err(BackendError::MechanismInvalid("not yet".to_owned()))
+    }
+
+    fn mac(&mut self, _: &Mac) -> Result<Vec<u8>> {
+        Err(BackendError::MechanismInvalid("not yet".to_owned()))
+    }
+
+    fn scan(&mut self, _: Option<VersionId>) -> Result<ScanPage> {
+        Err(BackendError::MechanismInvalid("not yet".to_owned()))
     }
 
     fn derive(&mut self, derive: &Derive) -> Result<SecretBytes> {

@@ -38,6 +38,11 @@ fn to_be_signed(sign: &Sign) -> Result<Vec<u8>> {
                 "Ed25519 signs messages, not digests".to_owned(),
             ));
         }
+        (SignInput::Absorbed(_), _) => {
+            return Err(BackendError::Invalid(
+                "a stream is the agent's own; a worker signs a message or a digest".to_owned(),
+            ));
+        }
         (SignInput::Message(message), Algorithm::Esp384) => Sha384::digest(message).to_vec(),
         (SignInput::Message(message), _) => Sha256::digest(message).to_vec(),
         (SignInput::Digest(digest), algorithm) => {

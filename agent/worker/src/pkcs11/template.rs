@@ -233,10 +233,10 @@ fn check(
         }
     }
     let report = report(session, found, generate.id, private, Some(public))?;
-    if report.public.key_type() != Some(generate.key_type) {
+    if report.key_type != Some(generate.key_type) {
         return Err(wrong(format!("it is not of type {}", generate.key_type)));
     }
-    if let CoseKey::Rsa { e, .. } = &report.public
+    if let Some(CoseKey::Rsa { e, .. }) = &report.public
         && e != &[1, 0, 1]
     {
         return Err(wrong("its public exponent is not 65537".to_owned()));
@@ -261,8 +261,10 @@ pub(super) fn report(
     public: Option<ObjectHandle>,
 ) -> Attempt<KeyReport> {
     let holds = |kind| Ok::<_, Failure>(flag(session, private, kind)?.unwrap_or(false));
+    let public = public_key::read(session, private, public)?;
     Ok(KeyReport {
-        public: public_key::read(session, private, public)?,
+        key_type: public.key_type(),
+        public: Some(public),
         locator: super::locator::private_key(&found.label, &found.identity, id),
         local: holds(AttributeType::Local)?,
         always_sensitive: holds(AttributeType::AlwaysSensitive)?,

@@ -50,7 +50,15 @@ impl<B: Backend + 'static> Shared<B> {
         while length != 0 {
             let bytes = packet.get_mut(..length).unwrap_or_default();
             let call = decode(bytes)?;
-            let secret_call = matches!(call.work, Work::Login(_));
+            let secret_call = matches!(
+                call.work,
+                Work::Login(_)
+                    | Work::ChangePin(_)
+                    | Work::Import(_)
+                    | Work::Seal(_)
+                    | Work::Wrap(_)
+                    | Work::Mac(_)
+            );
             if secret_call {
                 bytes.zeroize();
             }
@@ -113,6 +121,14 @@ impl<B: Backend + 'static> Shared<B> {
                 self.credentials.forget();
                 self.backend.logout().map(|()| Outcome::Done)
             }
+            Work::ChangePin(change) => {
+                let changed = self.backend.change_pin(&change);
+                if changed.is_ok() {
+                    // What is kept is the old one.
+                    self.credentials.forget();
+                }
+                changed.map(Outcome::Token)
+            }
             work => self.with_session(work, session),
         };
         result.unwrap_or_else(Outcome::Failed)
@@ -159,6 +175,14 @@ fn use_session(work: Work, session: &mut impl Session) -> Result<Outcome> {
         Work::Generate(generate) => session
             .generate(&generate)
             .map(|key| Outcome::Key(Some(key))),
+        Work::Import(import) => session.import(&import).map(|key| Outcome::Key(Some(key))),
+        Work::Seal(seal) => session.seal(&seal).map(Outcome::Sealed),
+        Work::Unseal(unseal) => session.unseal(&unseal).map(Outcome::Secret),
+        Work::Wrap(wrap) => session
+            .wrap(&wrap)
+            .map(|bytes| Outcome::Wrapped(bytes.into())),
+        Work::Mac(mac) => session.mac(&mac).map(|tag| Outcome::Mac(tag.into())),
+        Work::Scan(after) => session.scan(after).map(Outcome::Keys),
         Work::Inspect(id) => session.inspect(id).map(Outcome::Key),
         Work::Destroy(id) => session.destroy(id).map(|()| Outcome::Done),
         _ => Err(BackendError::MechanismInvalid(

@@ -120,6 +120,11 @@ fn answer(peer: &mut Peer, id: u64, request: Request) {
         Request::Destroy(_) | Request::Lock(_) | Request::AcceptToken(_) => {
             peer.reply(id, &Done {});
         }
+        other => refuse(
+            peer,
+            id,
+            Failure::new(ErrorCode::Unsupported, format!("{:?}", other.code())),
+        ),
     }
 }
 
@@ -170,7 +175,8 @@ fn described(
             version: 1,
             state: KeyState::Active,
             created: MADE,
-            thumbprint: Thumbprint([number as u8; 32]),
+            thumbprint: Some(Thumbprint([number as u8; 32])),
+            id: format!("00000000-0000-4000-9000-00000000000{number}"),
             placements: vec![PlacementDescription {
                 token: "main".into(),
                 locator: format!("pkcs11:token=main;id=%0{number}"),
