@@ -6,13 +6,13 @@
 //! the log's file.
 
 mod answer;
+mod dispatch;
 mod manage;
 mod read;
 mod reconcile;
 mod usage;
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
 use std::time::Duration;
 
 use keyward_backend::VersionId;
@@ -28,7 +28,6 @@ use crate::audit::{
 };
 use crate::caller::{Caller, CallerError};
 use crate::policy::{Action, Decision, Facts, Policy};
-use crate::registry::Key;
 use crate::worker::QueueKey;
 
 pub use self::answer::Answer;
@@ -73,6 +72,15 @@ impl Authorised {
     pub(crate) fn queue_key(&self) -> QueueKey {
         self.queue_key
     }
+}
+
+/// What everything that is done for a request needs.
+#[derive(Clone, Copy)]
+struct With<'a> {
+    agent: &'a Agent,
+    origin: &'a Origin,
+    authorised: &'a Authorised,
+    deadline: Instant,
 }
 
 /// What the record will say beside who asked for what.
@@ -154,7 +162,7 @@ async fn process(
         // Only for those who may at all: the monitor has better things to do than to look at others.
         identify(agent, origin, deadline, class, entry).await?;
     }
-    let key = match key_name(&request) {
+    let key = match dispatch::key_name(&request) {
         None => None,
         // Whoever may not see a key is told what is told where there is none.
         Some(name) if permitted.is_none() => {
@@ -179,16 +187,13 @@ async fn process(
         return Err(Failure::new(ErrorCode::RegistryMismatch, why.clone()).hint("keyward status"));
     }
     // In a box of its own: what is moved about before it is small then.
-    Box::pin(dispatch(
+    let with = With {
         agent,
         origin,
-        &authorised,
+        authorised: &authorised,
         deadline,
-        request,
-        key,
-        entry,
-    ))
-    .await
+    };
+    Box::pin(with.dispatch(request, key, entry)).await
 }
 
 /// Makes sure that what is known about the caller's program is new enough.
@@ -218,65 +223,6 @@ async fn identify(
         )
         .hint("connect again")
     })
-}
-
-async fn dispatch(
-    agent: &Agent,
-    origin: &Origin,
-    authorised: &Authorised,
-    deadline: Instant,
-    request: Request,
-    key: Option<Rc<Key>>,
-    entry: &mut Entry,
-) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    use keyward_protocol::cbor::encode;
-    let key = || {
-        key.clone()
-            .ok_or_else(|| Failure::new(ErrorCode::Internal, "no key"))
-    };
-    let with = usage::With {
-        agent,
-        authorised,
-        deadline,
-    };
-    // Whoever does not take an answer leaves no plaintext behind.
-    Ok(Zeroizing::new(match request {
-        Request::Sign(op) => encode(&with.sign(&*key()?, op, entry).await?),
-        Request::Verify(op) => encode(&with.verify(&*key()?, &op, entry)?),
-        Request::Unwrap(op) => {
-            let uid = origin.caller.uid;
-            encode(&with.unwrap(&*key()?, op, uid, entry).await?)
-        }
-        Request::Ecdh(op) => encode(&with.ecdh(&*key()?, op, entry).await?),
-        Request::Random(op) => encode(&with.random(&op, entry).await?),
-        Request::GetPublicKey(op) => encode(&read::public_key(&*key()?, &op, entry)?),
-        Request::Create(op) => {
-            encode(&manage::create(agent, origin, authorised, deadline, op, entry).await?)
-        }
-        Request::Destroy(op) => {
-            let key = key()?;
-            encode(
-                &Box::pin(manage::destroy(
-                    agent, origin, authorised, deadline, &key, &op, entry,
-                ))
-                .await?,
-            )
-        }
-        Request::Unlock(op) => encode(&Box::pin(manage::unlock(agent, op, entry)).await?),
-        Request::Lock(op) => encode(&Box::pin(manage::lock(agent, &op, entry)).await?),
-        Request::AcceptToken(op) => {
-            encode(&Box::pin(manage::accept_token(agent, origin, &op, entry)).await?)
-        }
-        Request::List(op) => encode(&read::list(agent, &op)?),
-        Request::Describe(_) => encode(&read::describe(&*key()?)),
-        Request::Status(_) => encode(&read::status(agent)),
-        other => {
-            return Err(Failure::new(
-                ErrorCode::Unsupported,
-                format!("this agent does not do {} yet", other.code().name()),
-            ));
-        }
-    }))
 }
 
 /// Puts the record into the log and the answer behind it.
@@ -415,48 +361,6 @@ fn decide(policy: &Policy, caller: &Caller, action: Action) -> Option<Authorised
         }),
         Decision::Deny => None,
     }
-}
-
-/// The key that a request names.
-fn key_name(request: &Request) -> Option<&str> {
-    Some(match request {
-        Request::Sign(op) => &op.key,
-        Request::Verify(op) => &op.key,
-        Request::Unwrap(op) => &op.key,
-        Request::Ecdh(op) => &op.key,
-        Request::GetPublicKey(op) => &op.key,
-        Request::Destroy(op) => &op.key,
-        Request::Describe(op) => &op.key,
-        Request::Encrypt(op) => &op.key,
-        Request::GenerateDataKey(op) => &op.key,
-        Request::Wrap(op) => &op.key,
-        Request::Mac(op) => &op.key,
-        Request::VerifyMac(op) => &op.key,
-        Request::HpkeOpen(op) => &op.key,
-        Request::RequestCertificate(op) => &op.key,
-        Request::Rotate(op) => &op.key,
-        Request::Enable(op) => &op.key,
-        Request::Disable(op) => &op.key,
-        Request::MarkCompromised(op) => &op.key,
-        Request::Alias(op) => &op.key,
-        Request::Tag(op) => &op.key,
-        Request::Import(op) => return op.existing.as_deref(),
-        // The ciphertext names its key where the caller does not: whether there is one is not told.
-        Request::Decrypt(_) | Request::ReEncrypt(_) => return None,
-        Request::ChangePin(_)
-        | Request::Rescan(_)
-        | Request::Backup(_)
-        | Request::Restore(_)
-        | Request::Subscribe(_)
-        | Request::Absorb(_)
-        | Request::Random(_)
-        | Request::Create(_)
-        | Request::Unlock(_)
-        | Request::Lock(_)
-        | Request::AcceptToken(_)
-        | Request::List(_)
-        | Request::Status(_) => return None,
-    })
 }
 
 fn too_late() -> Failure {

@@ -1,0 +1,89 @@
+//! Which code serves which operation.
+
+use std::rc::Rc;
+
+use keyward_protocol::cbor::encode;
+use keyward_protocol::{ErrorCode, Failure, Request};
+use zeroize::Zeroizing;
+
+use super::{Entry, With, read};
+use crate::registry::Key;
+
+impl With<'_> {
+    pub(super) async fn dispatch(
+        &self,
+        request: Request,
+        key: Option<Rc<Key>>,
+        entry: &mut Entry,
+    ) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let key = || {
+            key.clone()
+                .ok_or_else(|| Failure::new(ErrorCode::Internal, "no key"))
+        };
+        // Whoever does not take an answer leaves no plaintext behind.
+        Ok(Zeroizing::new(match request {
+            Request::Sign(op) => encode(&self.sign(&*key()?, op, entry).await?),
+            Request::Verify(op) => encode(&self.verify(&*key()?, &op, entry)?),
+            Request::Unwrap(op) => encode(&self.unwrap(&*key()?, op, entry).await?),
+            Request::Ecdh(op) => encode(&self.ecdh(&*key()?, op, entry).await?),
+            Request::Random(op) => encode(&self.random(&op, entry).await?),
+            Request::GetPublicKey(op) => encode(&read::public_key(&*key()?, &op, entry)?),
+            Request::Create(op) => encode(&self.create(op, entry).await?),
+            Request::Destroy(op) => encode(&self.destroy(&*key()?, &op, entry).await?),
+            Request::Unlock(op) => encode(&self.unlock(op, entry).await?),
+            Request::Lock(op) => encode(&self.lock(&op, entry).await?),
+            Request::AcceptToken(op) => encode(&self.accept_token(&op, entry).await?),
+            Request::List(op) => encode(&read::list(self.agent, &op)?),
+            Request::Describe(_) => encode(&read::describe(&*key()?)),
+            Request::Status(_) => encode(&read::status(self.agent)),
+            other => {
+                return Err(Failure::new(
+                    ErrorCode::Unsupported,
+                    format!("this agent does not do {} yet", other.code().name()),
+                ));
+            }
+        }))
+    }
+}
+
+/// The key that a request names.
+pub(super) fn key_name(request: &Request) -> Option<&str> {
+    Some(match request {
+        Request::Sign(op) => &op.key,
+        Request::Verify(op) => &op.key,
+        Request::Unwrap(op) => &op.key,
+        Request::Ecdh(op) => &op.key,
+        Request::GetPublicKey(op) => &op.key,
+        Request::Destroy(op) => &op.key,
+        Request::Describe(op) => &op.key,
+        Request::Encrypt(op) => &op.key,
+        Request::GenerateDataKey(op) => &op.key,
+        Request::Wrap(op) => &op.key,
+        Request::Mac(op) => &op.key,
+        Request::VerifyMac(op) => &op.key,
+        Request::HpkeOpen(op) => &op.key,
+        Request::RequestCertificate(op) => &op.key,
+        Request::Rotate(op) => &op.key,
+        Request::Enable(op) => &op.key,
+        Request::Disable(op) => &op.key,
+        Request::MarkCompromised(op) => &op.key,
+        Request::Alias(op) => &op.key,
+        Request::Tag(op) => &op.key,
+        Request::Import(op) => return op.existing.as_deref(),
+        // The ciphertext names its key where the caller does not: whether there is one is not told.
+        Request::Decrypt(_) | Request::ReEncrypt(_) => return None,
+        Request::ChangePin(_)
+        | Request::Rescan(_)
+        | Request::Backup(_)
+        | Request::Restore(_)
+        | Request::Subscribe(_)
+        | Request::Absorb(_)
+        | Request::Random(_)
+        | Request::Create(_)
+        | Request::Unlock(_)
+        | Request::Lock(_)
+        | Request::AcceptToken(_)
+        | Request::List(_)
+        | Request::Status(_) => return None,
+    })
+}
