@@ -12,6 +12,7 @@
 
 pub mod algorithm;
 pub mod cbor;
+pub mod ciphertext;
 pub mod cose_key;
 pub mod error;
 pub mod event;
@@ -24,6 +25,7 @@ pub mod spki;
 pub mod thumbprint;
 
 pub use algorithm::{Algorithm, KeyType};
+pub use ciphertext::Ciphertext;
 pub use cose_key::CoseKey;
 pub use error::{ErrorCode, Failure};
 pub use key::{Format, KeyState, Purpose};

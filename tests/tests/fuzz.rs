@@ -25,12 +25,13 @@ use keyward_protocol::{Algorithm, CoseKey, KeyType, Purpose, SecretBytes, cbor};
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 5] = [
+const TARGETS: [(&str, Target); 6] = [
     ("client_message", targets::client_message),
     ("server_message", targets::server_message),
     ("frame_reader", targets::frame_reader),
     ("spki", targets::spki),
     ("worker_packets", targets::worker_packets),
+    ("ciphertext", targets::ciphertext),
 ];
 
 #[test]

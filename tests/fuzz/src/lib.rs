@@ -6,6 +6,7 @@
 use keyward_backend::message::{Answer, Call};
 use keyward_backend::start::Start;
 use keyward_protocol::cbor;
+use keyward_protocol::ciphertext::{Ciphertext, Context};
 use keyward_protocol::frame::{self, FrameReader};
 use keyward_protocol::message::{ClientMessage, ServerMessage};
 use keyward_protocol::operation::{
@@ -111,6 +112,21 @@ pub fn spki(data: &[u8]) {
     }
     if let Some(key) = CoseKey::from_sec1(data) {
         assert_eq!(key.to_sec1().as_deref(), Some(data));
+    }
+}
+
+/// What somebody says that the agent sealed, and the context that it is said to belong to.
+pub fn ciphertext(data: &[u8]) {
+    if let Ok(ciphertext) = Ciphertext::decode(data) {
+        assert_eq!(ciphertext.encode(), data, "a second encoding");
+        assert!(ciphertext.aad(&Context::default()).len() < data.len());
+        assert!(ciphertext.plaintext_length() < data.len());
+        let _ = format!("{ciphertext:?}");
+    }
+    if let Ok(context) = cbor::decode_exact::<Context>(data) {
+        assert_eq!(cbor::encode(&context), data, "a second encoding");
+        let entries = context.entries().clone();
+        assert_eq!(Context::new(entries).as_ref(), Ok(&context));
     }
 }
 
