@@ -1,0 +1,87 @@
+//! `keyward key …`
+
+use clap::{Args, Subcommand, ValueEnum};
+use keyward_protocol::{Format, KeyType, Purpose};
+
+use super::values::{formats, key_types, purposes, tag};
+use super::{Json, Output};
+
+#[derive(Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Create a key in a token
+    Create(Create),
+    /// List the keys
+    List(Json),
+    /// Show all that is known about a key
+    Show {
+        /// The key's id or one of its aliases
+        key: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Print the public part of a key
+    Public(Public),
+    /// Destroy a key in all its tokens; there is no way back
+    Destroy {
+        /// The key's id or one of its aliases
+        key: String,
+        /// Now: it can't be scheduled yet, so this must be said
+        #[arg(long, required = true)]
+        now: bool,
+        /// Don't ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct Create {
+    /// A name for the key
+    pub(crate) alias: String,
+    /// What the key is for; it can't be changed later
+    #[arg(long, value_parser = purposes())]
+    pub(crate) purpose: Purpose,
+    /// What kind of key
+    #[arg(long = "type", value_name = "TYPE", value_parser = key_types(), ignore_case = true)]
+    pub(crate) key_type: KeyType,
+    /// The token; needed only where there are several
+    #[arg(long)]
+    pub(crate) token: Option<String>,
+    /// What a sign key may sign, `raw` if not said
+    #[arg(long = "format", value_name = "FORMAT", value_delimiter = ',', value_parser = formats())]
+    pub(crate) formats: Vec<Format>,
+    /// A word of yours, as NAME=VALUE
+    #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = tag)]
+    pub(crate) tags: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Args)]
+pub(crate) struct Public {
+    /// The key's id or one of its aliases
+    pub(crate) key: String,
+    /// The form
+    #[arg(long, value_enum, default_value_t = PublicForm::Pem)]
+    pub(crate) format: PublicForm,
+    /// The version of the key; the current one if not said
+    #[arg(long)]
+    pub(crate) version: Option<u32>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// The form of a public key.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PublicForm {
+    /// SubjectPublicKeyInfo in PEM, for openssl
+    Pem,
+    /// SubjectPublicKeyInfo in DER
+    Der,
+    /// A line of authorized_keys
+    Ssh,
+    /// A JSON Web Key
+    Jwk,
+    /// A COSE_Key
+    Cose,
+}
