@@ -19,7 +19,7 @@ const DIGEST: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f2
 
 #[test]
 fn every_field_is_under_its_number() {
-    let requests: [Request; 14] = [
+    let requests: Vec<Request> = vec![
         Sign {
             key: UUID.into(),
             algorithm: Some(Algorithm::Esp256),
@@ -102,10 +102,144 @@ fn every_field_is_under_its_number() {
         .into(),
         Describe { key: "k".into() }.into(),
         Status {}.into(),
+        Encrypt {
+            key: "k".into(),
+            plaintext: SecretBytes::copy_from(b"plain"),
+            context: context(),
+            algorithm: Some(Algorithm::A256Gcm),
+        }
+        .into(),
+        Decrypt {
+            ciphertext: (0..40).collect::<Vec<u8>>().into(),
+            key: Some("k".into()),
+            context: context(),
+        }
+        .into(),
+        GenerateDataKey {
+            key: "k".into(),
+            context: context(),
+            length: Some(16),
+            with_plaintext: true,
+        }
+        .into(),
+        ReEncrypt {
+            ciphertext: (0..40).collect::<Vec<u8>>().into(),
+            source_key: Some("old".into()),
+            source_context: Some([("a".into(), "1".into())].into()),
+            key: Some("new".into()),
+            context: context(),
+        }
+        .into(),
+        Wrap {
+            key: "k".into(),
+            algorithm: Some(Algorithm::A256Kwp),
+            plaintext: SecretBytes::copy_from(&(0..24).collect::<Vec<u8>>()),
+        }
+        .into(),
+        Mac {
+            key: "k".into(),
+            message: SecretBytes::copy_from(b"message"),
+        }
+        .into(),
+        VerifyMac {
+            key: "k".into(),
+            message: SecretBytes::copy_from(b"message"),
+            tag: (0..48).collect::<Vec<u8>>().into(),
+            version: Some(2),
+        }
+        .into(),
+        HpkeOpen {
+            key: "k".into(),
+            algorithm: Some(Algorithm::Hpke0),
+            enc: (0..65).collect::<Vec<u8>>().into(),
+            ciphertext: (0..20).collect::<Vec<u8>>().into(),
+            info: Some(b"info".to_vec().into()),
+            aad: Some(b"aad".to_vec().into()),
+            version: Some(1),
+        }
+        .into(),
+        RequestCertificate {
+            key: "k".into(),
+            algorithm: Some(Algorithm::Esp256),
+            subject: "CN=example.org".into(),
+            names: vec![
+                SubjectAltName::Dns("example.org".into()),
+                SubjectAltName::Email("a@example.org".into()),
+                SubjectAltName::Uri("https://example.org".into()),
+                SubjectAltName::Ip(vec![192, 0, 2, 1].into()),
+                SubjectAltName::Ip((0..16).collect::<Vec<u8>>().into()),
+            ],
+        }
+        .into(),
+        Import {
+            purpose: Purpose::Encrypt,
+            material: KeyMaterial::Secret(
+                KeyType::Aes256,
+                SecretBytes::copy_from(&(0..32).collect::<Vec<u8>>()),
+            ),
+            alias: Some("web".into()),
+            tokens: Some(vec!["main".into(), "spare".into()]),
+            formats: Some(vec![Format::Raw]),
+            tags: Some(
+                [("b", "2"), ("aa", "1")]
+                    .map(|(k, v)| (k.into(), v.into()))
+                    .into(),
+            ),
+            existing: Some("k".into()),
+        }
+        .into(),
+        Rotate { key: "k".into() }.into(),
+        Enable { key: "k".into() }.into(),
+        Disable { key: "k".into() }.into(),
+        MarkCompromised { key: "k".into() }.into(),
+        Alias {
+            key: "k".into(),
+            add: vec!["web".into(), "www".into()],
+            remove: vec!["old".into()],
+        }
+        .into(),
+        Tag {
+            key: "k".into(),
+            set: [("b", "2"), ("aa", "1")]
+                .map(|(k, v)| (k.into(), v.into()))
+                .into(),
+            remove: vec!["old".into()],
+        }
+        .into(),
+        ChangePin {
+            token: Some("main".into()),
+            old: SecretBytes::copy_from(b"1234"),
+            new: SecretBytes::copy_from(b"123456"),
+            spend_withheld_try: true,
+        }
+        .into(),
+        Rescan {
+            token: Some("main".into()),
+        }
+        .into(),
+        Backup { offset: 1 << 40 }.into(),
+        Restore {
+            offset: 49_152,
+            bytes: b"part".to_vec().into(),
+            total: 49_156,
+            digest: std::array::from_fn::<u8, 32, _>(|i| i as u8).into(),
+            dry_run: true,
+        }
+        .into(),
+        Subscribe {}.into(),
+        Absorb {
+            stream: 3,
+            offset: 1 << 40,
+            bytes: b"part".to_vec().into(),
+        }
+        .into(),
     ];
     assert_eq!(requests.len(), OperationCode::ALL.len());
     for request in requests {
-        let form = if request.code() == OperationCode::Status {
+        let form = if matches!(
+            request.code(),
+            OperationCode::Status | OperationCode::Subscribe
+        ) {
             "shortest"
         } else {
             "all fields"
@@ -120,6 +254,14 @@ fn every_field_is_under_its_number() {
         assert_eq!(call.encode(), bytes, "{name}");
         assert_eq!(ClientMessage::decode(&bytes).as_ref(), Ok(&call), "{name}");
     }
+}
+
+fn context() -> Option<std::collections::BTreeMap<String, String>> {
+    Some(
+        [("b", "2"), ("aa", "1"), ("", "é")]
+            .map(|(k, v)| (k.into(), v.into()))
+            .into(),
+    )
 }
 
 fn peer() -> CoseKey {

@@ -68,7 +68,8 @@ fn cose_key() -> impl Strategy<Value = CoseKey> {
 fn sign_input() -> impl Strategy<Value = SignInput> {
     prop_oneof![
         bytes().prop_map(SignInput::Message),
-        bytes().prop_map(SignInput::Digest)
+        bytes().prop_map(SignInput::Digest),
+        any::<u32>().prop_map(SignInput::Absorbed)
     ]
 }
 
@@ -157,6 +158,146 @@ fn request() -> impl Strategy<Value = Request> {
         fields!(List { after: of(text()) }).prop_map(Request::from),
         fields!(Describe { key: text() }).prop_map(Request::from),
         Just(()).prop_map(|()| Request::from(Status {})),
+        envelope_request(),
+        lifecycle_request(),
+    ]
+}
+
+fn envelope_request() -> impl Strategy<Value = Request> {
+    let version = || of(any::<u32>());
+    let name = prop_oneof![
+        text().prop_map(SubjectAltName::Dns),
+        text().prop_map(SubjectAltName::Email),
+        text().prop_map(SubjectAltName::Uri),
+        any::<[u8; 4]>().prop_map(|ip| SubjectAltName::Ip(ip.to_vec().into())),
+        any::<[u8; 16]>().prop_map(|ip| SubjectAltName::Ip(ip.to_vec().into())),
+    ];
+    prop_oneof![
+        fields!(Encrypt {
+            key: text(),
+            plaintext: secret(),
+            context: of(tags()),
+            algorithm: of(algorithm())
+        })
+        .prop_map(Request::from),
+        fields!(Decrypt {
+            ciphertext: byte_vec(),
+            key: of(text()),
+            context: of(tags())
+        })
+        .prop_map(Request::from),
+        fields!(GenerateDataKey {
+            key: text(),
+            context: of(tags()),
+            length: of(any::<u32>()),
+            with_plaintext: any::<bool>()
+        })
+        .prop_map(Request::from),
+        fields!(ReEncrypt {
+            ciphertext: byte_vec(),
+            source_key: of(text()),
+            source_context: of(tags()),
+            key: of(text()),
+            context: of(tags())
+        })
+        .prop_map(Request::from),
+        fields!(Wrap {
+            key: text(),
+            algorithm: of(algorithm()),
+            plaintext: secret()
+        })
+        .prop_map(Request::from),
+        fields!(Mac {
+            key: text(),
+            message: secret()
+        })
+        .prop_map(Request::from),
+        fields!(VerifyMac {
+            key: text(),
+            message: secret(),
+            tag: byte_vec(),
+            version: version()
+        })
+        .prop_map(Request::from),
+        fields!(HpkeOpen {
+            key: text(),
+            algorithm: of(algorithm()),
+            enc: byte_vec(),
+            ciphertext: byte_vec(),
+            info: of(byte_vec()),
+            aad: of(byte_vec()),
+            version: version()
+        })
+        .prop_map(Request::from),
+        fields!(RequestCertificate {
+            key: text(),
+            algorithm: of(algorithm()),
+            subject: text(),
+            names: vec(name, 0..5)
+        })
+        .prop_map(Request::from),
+    ]
+}
+
+fn lifecycle_request() -> impl Strategy<Value = Request> {
+    let material = prop_oneof![
+        secret().prop_map(KeyMaterial::Pkcs8),
+        (key_type(), secret()).prop_map(|(key_type, bytes)| KeyMaterial::Secret(key_type, bytes)),
+    ];
+    prop_oneof![
+        fields!(Import {
+            purpose: select(Purpose::ALL),
+            material: material,
+            alias: of(text()),
+            tokens: of(vec(text(), 0..3)),
+            formats: of(vec(select(Format::ALL), 0..7)),
+            tags: of(tags()),
+            existing: of(text())
+        })
+        .prop_map(Request::from),
+        fields!(Rotate { key: text() }).prop_map(Request::from),
+        fields!(Enable { key: text() }).prop_map(Request::from),
+        fields!(Disable { key: text() }).prop_map(Request::from),
+        fields!(MarkCompromised { key: text() }).prop_map(Request::from),
+        fields!(Alias {
+            key: text(),
+            add: vec(text(), 0..3),
+            remove: vec(text(), 0..3)
+        })
+        .prop_map(Request::from),
+        fields!(Tag {
+            key: text(),
+            set: tags(),
+            remove: vec(text(), 0..3)
+        })
+        .prop_map(Request::from),
+        fields!(ChangePin {
+            token: of(text()),
+            old: secret(),
+            new: secret(),
+            spend_withheld_try: any::<bool>()
+        })
+        .prop_map(Request::from),
+        fields!(Rescan { token: of(text()) }).prop_map(Request::from),
+        fields!(Backup {
+            offset: any::<u64>()
+        })
+        .prop_map(Request::from),
+        fields!(Restore {
+            offset: any::<u64>(),
+            bytes: byte_vec(),
+            total: any::<u64>(),
+            digest: any::<[u8; 32]>().prop_map(Into::into),
+            dry_run: any::<bool>()
+        })
+        .prop_map(Request::from),
+        Just(()).prop_map(|()| Request::from(Subscribe {})),
+        fields!(Absorb {
+            stream: any::<u32>(),
+            offset: any::<u64>(),
+            bytes: byte_vec()
+        })
+        .prop_map(Request::from),
     ]
 }
 
@@ -370,6 +511,45 @@ proptest! {
         answers(&shared)?;
         answers(&random)?;
         answers(&Done {})?;
+    }
+
+    #[test]
+    fn answers_about_envelopes_are_understood(
+        encrypted in fields!(Encrypted { ciphertext: byte_vec(), key: text(), version: any::<u32>() }),
+        decrypted in fields!(Decrypted { plaintext: secret(), key: text(), version: any::<u32>() }),
+        data_key in fields!(DataKey { plaintext: of(secret()), ciphertext: byte_vec(), key: text(), version: any::<u32>() }),
+        again in fields!(ReEncrypted {
+            ciphertext: byte_vec(), key: text(), version: any::<u32>(), source_key: text(), source_version: any::<u32>(),
+        }),
+        wrapped in fields!(Wrapped { ciphertext: byte_vec(), algorithm: algorithm(), key: text(), version: any::<u32>() }),
+        tag in fields!(MacTag { tag: byte_vec(), algorithm: algorithm(), key: text(), version: any::<u32>() }),
+        request in fields!(CertificateRequest { der: byte_vec(), key: text(), version: any::<u32>() }),
+    ) {
+        answers(&encrypted)?;
+        answers(&decrypted)?;
+        answers(&data_key)?;
+        answers(&again)?;
+        answers(&wrapped)?;
+        answers(&tag)?;
+        answers(&request)?;
+    }
+
+    #[test]
+    fn answers_about_what_is_kept_are_understood(
+        rescanned in fields!(Rescanned {
+            recovered: vec(fields!(Recovered {
+                key: text(), version: any::<u32>(), purpose: select(Purpose::ALL), key_type: key_type(),
+            }), 0..3),
+            known: any::<u64>(), foreign: any::<u64>(), refused: vec(text(), 0..3), missing: vec(text(), 0..3),
+        }),
+        part in fields!(BackupPart { bytes: byte_vec(), next: of(any::<u64>()), total: any::<u64>() }),
+        restored in fields!(Restored { complete: any::<bool>(), added: any::<u64>(), merged: any::<u64>(), kept: vec(text(), 0..3) }),
+        absorbed in fields!(Absorbed { length: any::<u64>() }),
+    ) {
+        answers(&rescanned)?;
+        answers(&part)?;
+        answers(&restored)?;
+        answers(&absorbed)?;
     }
 
     #[test]
