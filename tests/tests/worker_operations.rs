@@ -26,6 +26,9 @@ fn signatures_of_every_algorithm_verify() {
     let mut made = 0;
     for key_type in KeyType::ALL {
         let algorithms = Purpose::Sign.algorithms(key_type);
+        if algorithms.is_empty() {
+            continue;
+        }
         if !token.key_types.contains(&key_type) {
             // Only Ed25519 is left out of some builds of SoftHSM.
             assert_eq!(key_type, KeyType::Ed25519);

@@ -2,11 +2,17 @@
 
 mod derive;
 mod error;
+mod gcm;
+mod generate;
+mod hmac;
 mod locator;
 mod login;
 mod mechanism;
 pub mod oaep;
+mod opening;
 pub mod public_key;
+mod read_back;
+mod secret_key;
 mod session;
 mod sign;
 mod template;

@@ -81,7 +81,10 @@ pub(super) fn answer(error: &Error) -> BackendError {
         }
         R::SessionCount => B::Busy(text()),
         R::DeviceMemory => B::TokenFull,
-        R::KeyHandleInvalid | R::ObjectHandleInvalid => B::KeyNotFound,
+        R::KeyHandleInvalid
+        | R::ObjectHandleInvalid
+        | R::UnwrappingKeyHandleInvalid
+        | R::WrappingKeyHandleInvalid => B::KeyNotFound,
         R::GeneralError
         | R::DeviceError
         | R::HostMemory
@@ -104,6 +107,10 @@ pub(super) fn answer(error: &Error) -> BackendError {
         | R::KeySizeRange
         | R::KeyTypeInconsistent
         | R::KeyFunctionNotPermitted
+        | R::UnwrappingKeySizeRange
+        | R::UnwrappingKeyTypeInconsistent
+        | R::WrappingKeySizeRange
+        | R::WrappingKeyTypeInconsistent
         | R::AttributeTypeInvalid
         | R::AttributeValueInvalid
         | R::AttributeReadOnly
@@ -125,7 +132,11 @@ pub(super) fn is_stale(code: RvError) -> bool {
     is_dead(code)
         || matches!(
             code,
-            RvError::KeyHandleInvalid | RvError::ObjectHandleInvalid | RvError::OperationActive
+            RvError::KeyHandleInvalid
+                | RvError::ObjectHandleInvalid
+                | RvError::UnwrappingKeyHandleInvalid
+                | RvError::WrappingKeyHandleInvalid
+                | RvError::OperationActive
         )
 }
 

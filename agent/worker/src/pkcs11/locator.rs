@@ -1,5 +1,6 @@
 //! Where a key lives, as an RFC 7512 URI.
 
+use cryptoki::object::ObjectClass;
 use keyward_backend::{TokenIdentity, VersionId};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -10,16 +11,25 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// The URI of a private key.
-pub(super) fn private_key(label: &str, identity: &TokenIdentity, id: VersionId) -> String {
+/// The URI of a private or secret key.
+pub(super) fn of_key(
+    label: &str,
+    identity: &TokenIdentity,
+    id: VersionId,
+    class: ObjectClass,
+) -> String {
     let text = |text| utf8_percent_encode(text, RESERVED);
+    let kind = match class {
+        ObjectClass::SECRET_KEY => "secret-key",
+        _ => "private",
+    };
     let id: String = id
         .as_bytes()
         .iter()
         .map(|byte| format!("%{byte:02x}"))
         .collect();
     format!(
-        "pkcs11:token={};manufacturer={};model={};serial={};id={id};type=private",
+        "pkcs11:token={};manufacturer={};model={};serial={};id={id};type={kind}",
         text(label),
         text(&identity.manufacturer),
         text(&identity.model),

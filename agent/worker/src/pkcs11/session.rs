@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use cryptoki::error::RvError;
-use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
+use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 use cryptoki::session::Session as RawSession;
 use keyward_backend::message::{
     Derive, Generate, Import, Mac, ScanPage, Seal, Sealed, Sign, Unseal, Unwrap, Wrap,
@@ -14,8 +14,9 @@ use keyward_backend::message::{
 use keyward_backend::{BackendError, KeyReport, Result, VersionId};
 use keyward_protocol::{KeyType, SecretBytes};
 
+use super::Token;
 use super::error::{Attempt, Failure, answer, code, is_alive, is_doubtful, is_gone, is_stale};
-use super::{Token, public_key};
+use super::read_back::Objects;
 
 /// The most handles that a thread keeps.
 const MOST_KEYS: usize = 10_000;
@@ -31,7 +32,7 @@ pub struct Session<'a> {
     removals: u64,
 }
 
-/// A private key that was looked up.
+/// A private or secret key that was looked up.
 #[derive(Clone, Debug)]
 pub(super) struct Key {
     pub(super) handle: ObjectHandle,
@@ -125,14 +126,12 @@ impl<'a> Session<'a> {
         self.refresh()?;
         if !self.keys.contains_key(&id) {
             let found = token.found()?;
-            let key = self.on_session(&mut |session: &RawSession| match find_one(
-                session,
-                ObjectClass::PRIVATE_KEY,
-                id,
-            )? {
-                Some(handle) => look_up(session, handle, id),
-                None => Err(found.not_found(session)),
-            });
+            let key = self.on_session(
+                &mut |session: &RawSession| match Objects::find(session, id)? {
+                    Some(objects) => look_up(session, objects),
+                    None => Err(found.not_found(session)),
+                },
+            );
             let key = key.inspect_err(|failure| note(token, failure))?;
             if self.keys.len() >= MOST_KEYS {
                 self.keys.clear();
@@ -195,28 +194,6 @@ fn note(token: &Token, failure: &Failure) {
     }
 }
 
-/// The one object of a class with an id.
-pub(super) fn find_one(
-    session: &RawSession,
-    class: ObjectClass,
-    id: VersionId,
-) -> Attempt<Option<ObjectHandle>> {
-    let objects = session.find_objects(&[
-        Attribute::Class(class),
-        Attribute::Token(true),
-        Attribute::Id(id.as_bytes().to_vec()),
-    ])?;
-    match objects.as_slice() {
-        [] => Ok(None),
-        [object] => Ok(Some(*object)),
-        several => Err(BackendError::Refused(format!(
-            "there are {} objects of one class with the id {id}; remove those that keyward did not make",
-            several.len()
-        ))
-        .into()),
-    }
-}
-
 /// An attribute, asked for alone: some tokens refuse a whole list for one that they don't know.
 pub(super) fn attribute(
     session: &RawSession,
@@ -231,9 +208,9 @@ pub(super) fn attribute(
     Ok(session.get_attributes(object, &[kind])?.pop())
 }
 
-fn look_up(session: &RawSession, handle: ObjectHandle, id: VersionId) -> Attempt<Key> {
+fn look_up(session: &RawSession, objects: Objects) -> Attempt<Key> {
     if let Some(Attribute::AlwaysAuthenticate(true)) =
-        attribute(session, handle, AttributeType::AlwaysAuthenticate)?
+        attribute(session, objects.key, AttributeType::AlwaysAuthenticate)?
     {
         return Err(BackendError::MechanismInvalid(
             "the key asks for its PIN before each use (CKA_ALWAYS_AUTHENTICATE), which keyward can't give"
@@ -241,17 +218,18 @@ fn look_up(session: &RawSession, handle: ObjectHandle, id: VersionId) -> Attempt
         )
         .into());
     }
-    let public = find_one(session, ObjectClass::PUBLIC_KEY, id)?;
-    let key = public_key::read(session, handle, public)?;
-    let kind = key.key_type().ok_or_else(|| {
-        BackendError::MechanismInvalid("the key is of a size that keyward does not use".to_owned())
+    let (kind, public) = objects.kind(session)?;
+    let kind = kind.ok_or_else(|| {
+        BackendError::MechanismInvalid(
+            "the key is of a kind or size that keyward does not use".to_owned(),
+        )
     })?;
-    let modulus = match key {
-        keyward_protocol::CoseKey::Rsa { n, .. } => n,
+    let modulus = match public {
+        Some(keyward_protocol::CoseKey::Rsa { n, .. }) => n,
         _ => Vec::new(),
     };
     Ok(Key {
-        handle,
+        handle: objects.key,
         kind,
         modulus,
     })
@@ -264,15 +242,12 @@ impl keyward_backend::Session for Session<'_> {
 
     fn inspect(&mut self, id: VersionId) -> Result<Option<KeyReport>> {
         let found = self.token.found()?;
-        self.with_session(|session| {
-            let Some(private) = find_one(session, ObjectClass::PRIVATE_KEY, id)? else {
-                return match found.not_found(session) {
-                    Failure::Answer(BackendError::KeyNotFound) => Ok(None),
-                    failure => Err(failure),
-                };
-            };
-            let public = find_one(session, ObjectClass::PUBLIC_KEY, id)?;
-            super::template::report(session, &found, id, private, public).map(Some)
+        self.with_session(|session| match Objects::find(session, id)? {
+            Some(objects) => objects.report(session, &found, id).map(Some),
+            None => match found.not_found(session) {
+                Failure::Answer(BackendError::KeyNotFound) => Ok(None),
+                failure => Err(failure),
+            },
         })
     }
 
@@ -312,20 +287,20 @@ impl keyward_backend::Session for Session<'_> {
         Err(BackendError::MechanismInvalid("not yet".to_owned()))
     }
 
-    fn seal(&mut self, _: &Seal) -> Result<Sealed> {
-        Err(BackendError::MechanismInvalid("not yet".to_owned()))
+    fn seal(&mut self, seal: &Seal) -> Result<Sealed> {
+        self.seal_gcm(seal)
     }
 
-    fn unseal(&mut self, _: &Unseal) -> Result<SecretBytes> {
-        Err(BackendError::MechanismInvalid("not yet".to_owned()))
+    fn unseal(&mut self, unseal: &Unseal) -> Result<SecretBytes> {
+        self.unseal_gcm(unseal)
     }
 
     fn wrap(&mut self, _: &Wrap) -> Result<Vec<u8>> {
         Err(BackendError::MechanismInvalid("not yet".to_owned()))
     }
 
-    fn mac(&mut self, _: &Mac) -> Result<Vec<u8>> {
-        Err(BackendError::MechanismInvalid("not yet".to_owned()))
+    fn mac(&mut self, mac: &Mac) -> Result<Vec<u8>> {
+        self.make_mac(mac)
     }
 
     fn scan(&mut self, _: Option<VersionId>) -> Result<ScanPage> {

@@ -1,20 +1,13 @@
-//! How keys are made, and what they must be afterwards.
+//! What tokens are told about the keys that they are to hold.
 
-use cryptoki::error::RvError;
-use cryptoki::mechanism::Mechanism;
-use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
-use cryptoki::session::Session as RawSession;
+use cryptoki::object::{Attribute, AttributeType};
 use keyward_backend::message::Generate;
-use keyward_backend::{BackendError, KeyReport, Result, VersionId};
-use keyward_protocol::{CoseKey, KeyType, Purpose};
+use keyward_protocol::{KeyType, Purpose};
 
-use super::error::{Attempt, Failure};
-use super::public_key::{self, ec_params};
-use super::session::{Session, attribute, find_one};
-use super::token::Found;
+use super::public_key::ec_params;
 
-/// What a private key may be used for, and what each bit is called.
-const PRIVATE_USES: [AttributeType; 5] = [
+/// What a private key may be used for, one bit each.
+const PRIVATE_USES: &[AttributeType] = &[
     AttributeType::Sign,
     AttributeType::Decrypt,
     AttributeType::Derive,
@@ -22,127 +15,42 @@ const PRIVATE_USES: [AttributeType; 5] = [
     AttributeType::SignRecover,
 ];
 
-impl Session<'_> {
-    pub(super) fn generate_key(&mut self, generate: &Generate) -> Result<KeyReport> {
-        if generate.purpose.algorithms(generate.key_type).is_empty() {
-            return Err(BackendError::MechanismInvalid(format!(
-                "a key of type {} can't have the purpose {}",
-                generate.key_type, generate.purpose
-            )));
-        }
-        let found = self.token.found()?;
-        if !found.mechanisms.key_types().contains(&generate.key_type) {
-            return Err(BackendError::MechanismInvalid(format!(
-                "the token makes no keys of type {}",
-                generate.key_type
-            )));
-        }
-        self.writing(|session| make(session, &found, generate))
-    }
-}
+/// What a secret key may be used for.
+const SECRET_USES: &[AttributeType] = &[
+    AttributeType::Encrypt,
+    AttributeType::Decrypt,
+    AttributeType::Sign,
+    AttributeType::Verify,
+    AttributeType::Wrap,
+    AttributeType::Unwrap,
+    AttributeType::Derive,
+];
 
-fn make(session: &RawSession, found: &Found, generate: &Generate) -> Attempt<KeyReport> {
-    if session
-        .find_objects(&[
-            Attribute::Token(true),
-            Attribute::Id(generate.id.as_bytes().to_vec()),
-        ])?
-        .is_empty()
-    {
-        let (public, private) = generate_pair(session, generate)?;
-        let checked = check(session, found, generate, public, private);
-        if checked.is_err() {
-            let destroyed = [
-                session.destroy_object(private),
-                session.destroy_object(public),
-            ];
-            if let Some(error) = destroyed.into_iter().find_map(std::result::Result::err) {
-                return Err(BackendError::DeviceFailed(format!(
-                    "a key that is not safe could not be destroyed, remove it with the token's own program: {} ({})",
-                    generate.id,
-                    super::error::describe(&error)
-                ))
-                .into());
-            }
-        }
-        return checked;
-    }
-    Err(BackendError::Refused(format!(
-        "an object with the id {} is there already",
-        generate.id
-    ))
-    .into())
-}
-
-/// Makes the pair with everything that is not wanted said to be false; a token that does not take
-/// so many words gets fewer, and what it makes of them is checked all the same.
-fn generate_pair(
-    session: &RawSession,
-    generate: &Generate,
-) -> Attempt<(ObjectHandle, ObjectHandle)> {
-    let mechanism = match generate.key_type {
-        KeyType::P256 | KeyType::P384 => Mechanism::EccKeyPairGen,
-        KeyType::Ed25519 => Mechanism::EccEdwardsKeyPairGen,
-        _ => Mechanism::RsaPkcsKeyPairGen,
+/// Every use that a key of a type could have, each with whether one of this purpose has it.
+///
+/// Never WRAP with DECRYPT, nor UNWRAP with ENCRYPT: such a key tells every key that it wraps.
+pub(super) fn uses(
+    key_type: KeyType,
+    purpose: Purpose,
+) -> impl Iterator<Item = (AttributeType, bool)> {
+    use AttributeType as A;
+    let secret = key_type.secret_length().is_some();
+    let wanted: &[A] = match (purpose, key_type) {
+        (Purpose::Sign, _) => &[A::Sign],
+        (Purpose::Agree, _) | (Purpose::Encrypt, KeyType::P256) => &[A::Derive],
+        (Purpose::Encrypt, _) if secret => &[A::Encrypt, A::Decrypt],
+        (Purpose::Unwrap | Purpose::Encrypt, _) => &[A::Decrypt],
+        (Purpose::Wrap, _) => &[A::Wrap, A::Unwrap],
+        (Purpose::Mac, _) => &[A::Sign, A::Verify],
+        _ => &[],
     };
-    let mut shapes = shapes(generate.key_type).into_iter().peekable();
-    while let Some(shape) = shapes.next() {
-        for explicit in [true, false] {
-            let public = [shape.clone(), public_template(generate, explicit)].concat();
-            let private = private_template(generate, explicit);
-            match session.generate_key_pair(&mechanism, &public, &private) {
-                Ok(pair) => return Ok(pair),
-                Err(error) => {
-                    let failure = Failure::from(error);
-                    let last = shapes.peek().is_none() && !explicit;
-                    if last || !failure.code().is_some_and(is_about_template) {
-                        return Err(failure);
-                    }
-                }
-            }
-        }
-    }
-    Err(BackendError::MechanismInvalid("no form of the key's parameters".to_owned()).into())
+    let all = if secret { SECRET_USES } else { PRIVATE_USES };
+    all.iter().map(|usage| (*usage, wanted.contains(usage)))
 }
 
-fn is_about_template(code: RvError) -> bool {
-    matches!(
-        code,
-        RvError::AttributeTypeInvalid
-            | RvError::AttributeValueInvalid
-            | RvError::AttributeReadOnly
-            | RvError::TemplateInconsistent
-            | RvError::CurveNotSupported
-            | RvError::DomainParamsInvalid
-            | RvError::ArgumentsBad
-    )
-}
-
-/// The attributes that say what kind of key, in the forms to be tried.
-fn shapes(key_type: KeyType) -> Vec<Vec<Attribute>> {
-    match key_type.rsa_bits() {
-        Some(bits) => vec![vec![
-            Attribute::ModulusBits(u64::from(bits).into()),
-            Attribute::PublicExponent(vec![1, 0, 1]),
-        ]],
-        None => ec_params(key_type)
-            .iter()
-            .map(|params| vec![Attribute::EcParams(params.to_vec())])
-            .collect(),
-    }
-}
-
-/// The one bit of a purpose.
-fn private_use(purpose: Purpose) -> Option<AttributeType> {
-    match purpose {
-        Purpose::Sign => Some(AttributeType::Sign),
-        Purpose::Agree => Some(AttributeType::Derive),
-        Purpose::Unwrap => Some(AttributeType::Decrypt),
-        _ => None,
-    }
-}
-
-fn private_template(generate: &Generate, explicit: bool) -> Vec<Attribute> {
+/// The private or secret key. What is not wanted is said to be false where that is made explicit;
+/// some tokens do not take so many words.
+pub(super) fn private(generate: &Generate, explicit: bool) -> Vec<Attribute> {
     let mut template = vec![
         Attribute::Token(true),
         Attribute::Private(true),
@@ -151,9 +59,7 @@ fn private_template(generate: &Generate, explicit: bool) -> Vec<Attribute> {
         Attribute::Id(generate.id.as_bytes().to_vec()),
         Attribute::Label(generate.label.as_bytes().to_vec()),
     ];
-    let wanted = private_use(generate.purpose);
-    for usage in PRIVATE_USES {
-        let value = Some(usage) == wanted;
+    for (usage, value) in uses(generate.key_type, generate.purpose) {
         if value || explicit {
             template.extend(usage_attribute(usage, value));
         }
@@ -161,28 +67,16 @@ fn private_template(generate: &Generate, explicit: bool) -> Vec<Attribute> {
     template
 }
 
-fn usage_attribute(usage: AttributeType, value: bool) -> Option<Attribute> {
-    match usage {
-        AttributeType::Sign => Some(Attribute::Sign(value)),
-        AttributeType::SignRecover => Some(Attribute::SignRecover(value)),
-        AttributeType::Decrypt => Some(Attribute::Decrypt(value)),
-        AttributeType::Derive => Some(Attribute::Derive(value)),
-        AttributeType::Unwrap => Some(Attribute::Unwrap(value)),
-        _ => None,
-    }
-}
-
-fn public_template(generate: &Generate, explicit: bool) -> Vec<Attribute> {
+/// The public key beside a private one.
+pub(super) fn public(generate: &Generate, explicit: bool) -> Vec<Attribute> {
     let mut template = vec![
         Attribute::Token(true),
         Attribute::Private(false),
         Attribute::Id(generate.id.as_bytes().to_vec()),
         Attribute::Label(generate.label.as_bytes().to_vec()),
     ];
-    let (verify, encrypt) = (
-        generate.purpose == Purpose::Sign,
-        generate.purpose == Purpose::Unwrap,
-    );
+    let verify = generate.purpose == Purpose::Sign;
+    let encrypt = generate.key_type.rsa_bits().is_some() && !verify;
     if verify || explicit {
         template.push(Attribute::Verify(verify));
     }
@@ -196,100 +90,63 @@ fn public_template(generate: &Generate, explicit: bool) -> Vec<Attribute> {
     template
 }
 
-/// Reads back what was made.
-fn check(
-    session: &RawSession,
-    found: &Found,
-    generate: &Generate,
-    public: ObjectHandle,
-    private: ObjectHandle,
-) -> Attempt<KeyReport> {
-    let wrong = |what: String| -> Failure { BackendError::KeyUnsafe(what).into() };
-    let wanted = private_use(generate.purpose);
-    // What makes the key safe must be there; what it may be used for may be unknown to the token.
-    let musts = [
-        (AttributeType::Token, true),
-        (AttributeType::Private, true),
-        (AttributeType::Sensitive, true),
-        (AttributeType::Extractable, false),
-    ];
-    for (kind, value) in musts {
-        if flag(session, private, kind)? != Some(value) {
-            return Err(wrong(format!("{kind} is not {value}")));
-        }
+/// The attributes that say what kind of key pair, in the forms to be tried.
+pub(super) fn shapes(key_type: KeyType) -> Vec<Vec<Attribute>> {
+    match key_type.rsa_bits() {
+        Some(bits) => vec![vec![
+            Attribute::ModulusBits(u64::from(bits).into()),
+            Attribute::PublicExponent(vec![1, 0, 1]),
+        ]],
+        None => ec_params(key_type)
+            .iter()
+            .map(|params| vec![Attribute::EcParams(params.to_vec())])
+            .collect(),
     }
-    let uses = PRIVATE_USES.map(|usage| (usage, Some(usage) == wanted));
-    let others = [(AttributeType::AlwaysAuthenticate, false)];
-    for (kind, value) in uses.into_iter().chain(others) {
-        let there = flag(session, private, kind)?;
-        if there.is_some_and(|there| there != value) || (value && there.is_none()) {
-            return Err(wrong(format!("{kind} is not {value}")));
-        }
-    }
-    for object in [private, public] {
-        match attribute(session, object, AttributeType::Id)? {
-            Some(Attribute::Id(id)) if id == generate.id.as_bytes() => {}
-            _ => return Err(wrong("CKA_ID is not the one that was asked for".to_owned())),
-        }
-    }
-    let report = report(session, found, generate.id, private, Some(public))?;
-    if report.key_type != Some(generate.key_type) {
-        return Err(wrong(format!("it is not of type {}", generate.key_type)));
-    }
-    if let Some(CoseKey::Rsa { e, .. }) = &report.public
-        && e != &[1, 0, 1]
-    {
-        return Err(wrong("its public exponent is not 65537".to_owned()));
-    }
-    if find_one(
-        session,
-        cryptoki::object::ObjectClass::PRIVATE_KEY,
-        generate.id,
-    )? != Some(private)
-    {
-        return Err(wrong("it is not found by its CKA_ID".to_owned()));
-    }
-    Ok(report)
 }
 
-/// A key as the token shows it.
-pub(super) fn report(
-    session: &RawSession,
-    found: &Found,
-    id: VersionId,
-    private: ObjectHandle,
-    public: Option<ObjectHandle>,
-) -> Attempt<KeyReport> {
-    let holds = |kind| Ok::<_, Failure>(flag(session, private, kind)?.unwrap_or(false));
-    let public = public_key::read(session, private, public)?;
-    Ok(KeyReport {
-        key_type: public.key_type(),
-        public: Some(public),
-        locator: super::locator::private_key(&found.label, &found.identity, id),
-        local: holds(AttributeType::Local)?,
-        always_sensitive: holds(AttributeType::AlwaysSensitive)?,
-        never_extractable: holds(AttributeType::NeverExtractable)?,
-    })
-}
-
-/// An attribute that is true or false; `None` if the token does not know it.
-fn flag(session: &RawSession, object: ObjectHandle, kind: AttributeType) -> Attempt<Option<bool>> {
-    Ok(match attribute(session, object, kind)? {
-        Some(
-            Attribute::Token(value)
-            | Attribute::Private(value)
-            | Attribute::Sensitive(value)
-            | Attribute::Extractable(value)
-            | Attribute::Sign(value)
-            | Attribute::SignRecover(value)
-            | Attribute::Decrypt(value)
-            | Attribute::Derive(value)
-            | Attribute::Unwrap(value)
-            | Attribute::AlwaysAuthenticate(value)
-            | Attribute::Local(value)
-            | Attribute::AlwaysSensitive(value)
-            | Attribute::NeverExtractable(value),
-        ) => Some(value),
+fn usage_attribute(usage: AttributeType, value: bool) -> Option<Attribute> {
+    match usage {
+        AttributeType::Sign => Some(Attribute::Sign(value)),
+        AttributeType::SignRecover => Some(Attribute::SignRecover(value)),
+        AttributeType::Verify => Some(Attribute::Verify(value)),
+        AttributeType::Encrypt => Some(Attribute::Encrypt(value)),
+        AttributeType::Decrypt => Some(Attribute::Decrypt(value)),
+        AttributeType::Derive => Some(Attribute::Derive(value)),
+        AttributeType::Wrap => Some(Attribute::Wrap(value)),
+        AttributeType::Unwrap => Some(Attribute::Unwrap(value)),
         _ => None,
-    })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_wraps_does_not_decrypt_and_one_that_unwraps_does_not_encrypt() {
+        for key_type in KeyType::ALL {
+            for purpose in Purpose::ALL {
+                let has = |usage| uses(key_type, *purpose).any(|one| one == (usage, true));
+                let (wrap, unwrap) = (has(AttributeType::Wrap), has(AttributeType::Unwrap));
+                let (encrypt, decrypt) = (has(AttributeType::Encrypt), has(AttributeType::Decrypt));
+                assert!(
+                    !(wrap && decrypt || unwrap && encrypt),
+                    "{key_type} {purpose}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_that_can_do_something_has_a_use() {
+        for key_type in KeyType::ALL {
+            for purpose in Purpose::ALL {
+                let used = uses(key_type, *purpose).any(|(_, value)| value);
+                assert!(
+                    used || purpose.algorithms(key_type).is_empty(),
+                    "{key_type} {purpose}"
+                );
+            }
+        }
+    }
 }

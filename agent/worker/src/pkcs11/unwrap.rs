@@ -15,8 +15,9 @@ use sha2::Sha256;
 use zeroize::Zeroize;
 
 use super::Token;
-use super::error::{Attempt, code};
+use super::error::Attempt;
 use super::oaep;
+use super::opening::{finish, take};
 use super::session::{Key, Session};
 use super::token::Found;
 
@@ -116,10 +117,9 @@ fn by_token(
         Hash::Sha256 => (MechanismType::SHA256, PkcsMgfType::MGF1_SHA256),
     };
     let mechanism = Mechanism::RsaPkcsOaep(PkcsOaepParams::new(kind, mgf, PkcsOaepSource::empty()));
-    let mut opened = session.decrypt(&mechanism, key.handle, ciphertext)?;
-    let secret = SecretBytes::copy_from(&opened);
-    opened.zeroize();
-    Ok(secret)
+    session
+        .decrypt(&mechanism, key.handle, ciphertext)
+        .map(take)
 }
 
 fn by_decoding(
@@ -170,40 +170,4 @@ fn is_about_oaep(code: RvError) -> bool {
             | RvError::MechanismInvalid
             | RvError::FunctionNotSupported
     )
-}
-
-/// Turns what a token says to a ciphertext into the one error. Codes about session, login or
-/// device stay, if the token says the same about itself without the ciphertext: SoftHSM answers
-/// CKR_GENERAL_ERROR to padding, others CKR_FUNCTION_FAILED or CKR_DEVICE_ERROR.
-fn finish<T>(
-    token: &Token,
-    session: &RawSession,
-    opened: cryptoki::error::Result<T>,
-) -> Attempt<T> {
-    let error = match opened {
-        Ok(opened) => return Ok(opened),
-        Err(error) => error,
-    };
-    if let Error::Pkcs11(_, Function::DecryptInit) = &error {
-        return Err(error.into());
-    }
-    if code(&error) == Some(RvError::DeviceError) {
-        // Whatever the reason, a handle can mean another key now.
-        token.forget_handles();
-    }
-    session.get_session_info()?;
-    match error {
-        Error::Pkcs11(
-            RvError::UserNotLoggedIn
-            | RvError::KeyHandleInvalid
-            | RvError::SessionHandleInvalid
-            | RvError::SessionClosed
-            | RvError::DeviceRemoved
-            | RvError::TokenNotPresent
-            | RvError::CryptokiNotInitialized
-            | RvError::HostMemory,
-            _,
-        ) => Err(error.into()),
-        _ => Err(BackendError::UnwrapFailed.into()),
-    }
 }
