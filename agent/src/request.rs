@@ -5,6 +5,7 @@
 //! only translates: it gets an [`Answer`], whose bytes come out of it only when its record is in
 //! the log's file.
 
+mod absorb;
 mod answer;
 mod dispatch;
 mod manage;
@@ -44,6 +45,8 @@ pub struct Origin {
     recorded: RefCell<Vec<(OperationCode, Seq)>>,
     /// The process behind it has ended or become another program.
     gone: Cell<bool>,
+    /// Messages that are given in parts.
+    streams: absorb::Streams,
 }
 
 impl Origin {
@@ -53,6 +56,7 @@ impl Origin {
             caller,
             recorded: RefCell::default(),
             gone: Cell::new(false),
+            streams: absorb::Streams::default(),
         }
     }
 

@@ -23,7 +23,7 @@ impl With<'_> {
         // Whoever does not take an answer leaves no plaintext behind.
         Ok(Zeroizing::new(match request {
             Request::Sign(op) => encode(&self.sign(&*key()?, op, entry).await?),
-            Request::Verify(op) => encode(&self.verify(&*key()?, &op, entry)?),
+            Request::Verify(op) => encode(&self.verify(&*key()?, op, entry)?),
             Request::Unwrap(op) => encode(&self.unwrap(&*key()?, op, entry).await?),
             Request::Ecdh(op) => encode(&self.ecdh(&*key()?, op, entry).await?),
             Request::Random(op) => encode(&self.random(&op, entry).await?),
@@ -36,6 +36,7 @@ impl With<'_> {
             Request::List(op) => encode(&read::list(self.agent, &op)?),
             Request::Describe(_) => encode(&read::describe(&*key()?)),
             Request::Status(_) => encode(&read::status(self.agent)),
+            Request::Absorb(op) => encode(&self.origin.streams.absorb(&op)?),
             other => {
                 return Err(Failure::new(
                     ErrorCode::Unsupported,

@@ -1,13 +1,14 @@
 //! The client of tokio programs.
 
 mod driver;
+mod stream;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use keyward_protocol::operation::OperationClass;
 use keyward_protocol::{Operation, OperationCode, Request, cbor};
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
 use crate::blocking::{GRACE, SOFTWARE};
 use crate::connection::decode;
@@ -42,6 +43,19 @@ struct Shared {
     endpoint: Endpoint,
     software: String,
     driver: Mutex<Driver>,
+    /// For messages that are given in parts.
+    streams: Semaphore,
+}
+
+impl Shared {
+    /// The driver, or a new one if its connection is gone.
+    async fn driver(&self) -> Result<MutexGuard<'_, Driver>, Error> {
+        let mut driver = self.driver.lock().await;
+        if driver.is_gone() {
+            *driver = driver::start(&self.endpoint, &self.software).await?;
+        }
+        Ok(driver)
+    }
 }
 
 impl AsyncClient {
@@ -72,6 +86,7 @@ impl AsyncClient {
                 endpoint,
                 software: software.to_owned(),
                 driver: Mutex::new(driver),
+                streams: Semaphore::new(stream::STREAMS),
             }),
         })
     }
@@ -106,23 +121,35 @@ impl AsyncClient {
     ) -> Result<O::Reply, Error> {
         // Only a read is ever repeated: anything else may have been done.
         let again = (O::CODE.class() == OperationClass::Read).then(|| cbor::encode(&operation));
-        let answer = self.ask(operation.into(), deadline).await;
+        let answer = self.ask(operation.into(), deadline, None).await;
         let answer = match (answer, again) {
             (Err(Error::OutcomeUnknown { .. } | Error::Io(_)), Some(again)) => {
                 let request = Request::decode_body(O::CODE, &again).map_err(|error| {
                     let operation = O::CODE;
                     Error::Protocol(ProtocolError::Reply { operation, error })
                 })?;
-                self.ask(request, deadline).await
+                self.ask(request, deadline, None).await
             }
             (answer, _) => answer,
         };
         decode::<O>(&answer?).map_err(Error::Protocol)
     }
 
-    async fn ask(&self, request: Request, deadline: Option<Duration>) -> Answer {
+    /// Asks, over a certain connection if one is named.
+    async fn ask(
+        &self,
+        request: Request,
+        deadline: Option<Duration>,
+        connection: Option<u64>,
+    ) -> Answer {
         let operation = request.code();
-        let (answer, cancelled) = self.submit(request, deadline).await?;
+        let (answer, cancelled) = {
+            let mut driver = self.shared.driver().await?;
+            if connection.is_some_and(|number| number != driver.number()) {
+                return Err(Error::Io(std::io::ErrorKind::ConnectionReset.into()));
+            }
+            driver.submit(request, deadline)?
+        };
         let answer = async move { answer.await.unwrap_or(Err(unknown(operation))) };
         let answer = match deadline {
             None => answer.await,
@@ -135,19 +162,6 @@ impl AsyncClient {
         };
         drop(cancelled);
         answer
-    }
-
-    /// Hands the request to the driver, or to a new one if its connection is gone.
-    async fn submit(
-        &self,
-        request: Request,
-        deadline: Option<Duration>,
-    ) -> Result<(oneshot::Receiver<Answer>, driver::CancelOnDrop), Error> {
-        let mut driver = self.shared.driver.lock().await;
-        if driver.is_gone() {
-            *driver = driver::start(&self.shared.endpoint, &self.shared.software).await?;
-        }
-        driver.submit(request, deadline)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The client that blocks.
 
+mod stream;
+
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::marker::PhantomData;

@@ -55,6 +55,9 @@ pub enum Error {
     /// The connection failed and nothing of the request was sent: try again.
     #[error("the connection to the agent failed")]
     Io(#[source] io::Error),
+    /// The message that is to be signed or verified can't be read to its end. Nothing was done.
+    #[error("the message can't be read")]
+    Message(#[source] io::Error),
     /// The connection ended between request and answer: look whether it was done before trying again.
     #[error("the connection ended before the answer to {operation}, which may or may not have been done", operation = operation.name())]
     OutcomeUnknown {

@@ -28,6 +28,7 @@ pub mod blocking;
 pub mod connection;
 pub mod error;
 pub mod key_format;
+mod message;
 pub mod socket;
 
 pub use keyward_protocol as protocol;
@@ -37,4 +38,5 @@ pub use asynchronous::AsyncClient;
 pub use blocking::{Client, Ticket};
 pub use connection::Connection;
 pub use error::{Error, ProtocolError, Unreachable};
+pub use message::{Signing, Verifying};
 pub use socket::Endpoint;

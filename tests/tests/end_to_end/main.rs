@@ -10,6 +10,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod absorb;
 mod audit;
 mod bad_frames;
 mod clients;

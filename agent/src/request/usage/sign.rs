@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256, Sha384};
 
 use super::{current, fitting, misbehaved, numbered, usable};
 use crate::registry::{Key, Version};
+use crate::request::absorb::Taken;
 use crate::request::{Entry, With};
 use crate::worker::{Token, failure_of};
 
@@ -19,7 +20,8 @@ impl With<'_> {
     ) -> Result<Signature, Failure> {
         let algorithm = usable(key, Purpose::Sign, op.algorithm)?;
         entry.algorithm = Some(algorithm);
-        let input = prepare(key, algorithm, op.input, entry)?;
+        let absorbed = self.absorbed(&op.input)?;
+        let input = prepare(key, algorithm, op.input, absorbed.as_ref(), entry)?;
         let version = current(key)?;
         let work = Work::Sign(message::Sign {
             id: version.id,
@@ -34,6 +36,9 @@ impl With<'_> {
         };
         self.check_signature(key, version, algorithm, &input, &signature)
             .map_err(|()| wrong_signature(token))?;
+        if let Some(absorbed) = absorbed {
+            absorbed.use_up();
+        }
         Ok(Signature {
             signature,
             algorithm,
@@ -45,7 +50,7 @@ impl With<'_> {
     pub(in crate::request) fn verify(
         &self,
         key: &Key,
-        op: &Verify,
+        op: Verify,
         entry: &mut Entry,
     ) -> Result<Verified, Failure> {
         // What was signed stays verifiable, whatever became of the key.
@@ -53,17 +58,36 @@ impl With<'_> {
         let version = numbered(key, op.version)?;
         entry.algorithm = Some(algorithm);
         entry.version = Some(version.id);
-        entry.digest = Some(Sha256::digest(op.input.bytes()).into());
-        check_length(algorithm, &op.input)?;
+        let absorbed = self.absorbed(&op.input)?;
+        entry.digest = Some(match &absorbed {
+            Some(absorbed) => absorbed.sha256(),
+            None => Sha256::digest(op.input.bytes()).into(),
+        });
+        let input = match &absorbed {
+            Some(absorbed) => digest_of(absorbed, algorithm)?,
+            None => op.input,
+        };
+        check_length(algorithm, &input)?;
         let valid = version.public.as_ref().is_some_and(|public| {
             self.agent
                 .verifier
-                .verify(version.id, public, algorithm, &op.input, &op.signature)
+                .verify(version.id, public, algorithm, &input, &op.signature)
         });
+        if let Some(absorbed) = absorbed {
+            absorbed.use_up();
+        }
         Ok(Verified {
             valid,
             version: version.number,
         })
+    }
+
+    /// What the connection gave in parts, if that is what is meant.
+    fn absorbed(&self, input: &SignInput) -> Result<Option<Taken<'_>>, Failure> {
+        match input {
+            SignInput::Absorbed(stream) => self.origin.streams.take(*stream).map(Some),
+            SignInput::Message(_) | SignInput::Digest(_) => Ok(None),
+        }
     }
 
     /// Checks a signature before it leaves: its length always, RSA in full, since that is cheap
@@ -97,17 +121,12 @@ fn prepare(
     key: &Key,
     algorithm: Algorithm,
     input: SignInput,
+    absorbed: Option<&Taken<'_>>,
     entry: &mut Entry,
 ) -> Result<SignInput, Failure> {
     let format = match &input {
-        SignInput::Message(_) => Format::Raw,
+        SignInput::Message(_) | SignInput::Absorbed(_) => Format::Raw,
         SignInput::Digest(_) => Format::Digest,
-        SignInput::Absorbed(_) => {
-            return Err(Failure::new(
-                ErrorCode::Unsupported,
-                "this agent does not take messages in parts yet",
-            ));
-        }
     };
     if !key.formats.contains(&format) {
         let formats: Vec<_> = key.formats.iter().map(|format| format.name()).collect();
@@ -119,6 +138,10 @@ fn prepare(
             "keyward key create NAME --purpose sign --type {} --format {format}",
             key.key_type
         )));
+    }
+    if let Some(absorbed) = absorbed {
+        entry.digest = Some(absorbed.sha256());
+        return digest_of(absorbed, algorithm);
     }
     check_length(algorithm, &input)?;
     let sha256: [u8; 32] = match &input {
@@ -135,6 +158,21 @@ fn prepare(
         }
         (input, _) => input,
     })
+}
+
+/// What a message that was given in parts comes to for an algorithm.
+fn digest_of(absorbed: &Taken<'_>, algorithm: Algorithm) -> Result<SignInput, Failure> {
+    match algorithm.digest_length() {
+        Some(32) => Ok(SignInput::Digest(absorbed.sha256().to_vec())),
+        Some(48) => Ok(SignInput::Digest(absorbed.sha384().to_vec())),
+        _ => Err(Failure::new(
+            ErrorCode::Invalid,
+            format!(
+                "{algorithm} reads the message twice, so it can't be given in parts; it must fit into one request"
+            ),
+        )
+        .hint("sign the SHA-256 sum of it as the message, or use a key of type P-256")),
+    }
 }
 
 /// A digest must be as long as the algorithm's hash.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use keyward_protocol::Request;
@@ -21,10 +22,15 @@ pub(super) type Answer = Result<Zeroizing<Vec<u8>>, Error>;
 /// How much is read at once.
 const READ: usize = 16 * 1024;
 
+/// Tells connections apart.
+static NUMBERS: AtomicU64 = AtomicU64::new(0);
+
 /// The way to the task.
 pub(super) struct Driver {
     commands: mpsc::UnboundedSender<Command>,
     next_token: u64,
+    number: u64,
+    next_stream: u32,
 }
 
 enum Command {
@@ -61,6 +67,8 @@ pub(super) async fn start(endpoint: &Endpoint, software: &str) -> Result<Driver,
     Ok(Driver {
         commands,
         next_token: 0,
+        number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+        next_stream: 0,
     })
 }
 
@@ -68,6 +76,18 @@ impl Driver {
     /// Whether the connection has ended.
     pub(super) fn is_gone(&self) -> bool {
         self.commands.is_closed()
+    }
+
+    /// Which connection it is.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The number of a stream that no other has, counted down from the highest: callers who choose
+    /// their own begin at the other end.
+    pub(super) fn next_stream(&mut self) -> u32 {
+        self.next_stream = self.next_stream.wrapping_add(1);
+        u32::MAX.wrapping_sub(self.next_stream)
     }
 
     pub(super) fn submit(
