@@ -9,5 +9,6 @@
 
 pub mod credential;
 pub mod pkcs11;
+pub mod probe;
 pub mod process;
 pub mod serve;

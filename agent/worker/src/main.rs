@@ -4,14 +4,23 @@
 use std::env;
 use std::process::ExitCode;
 
+use keyward_worker::probe;
+
 const HELP: &str = "\
 keyward-worker: drives one token for keywardd
 
 Usage: keyward-worker pkcs11 NAME
+       keyward-worker probe pkcs11 MODULE [OPTION]...
+       keyward-worker init-token pkcs11 MODULE LABEL [OPTION]...
        keyward-worker --help | --version
 
 keywardd starts one for each token of its configuration and gives it a socket as stdin;
 there is no use in starting it by hand. `keyward status` shows the workers that run.
+
+`probe` prints a JSON document of the module's tokens. `init-token` makes a token of SoftHSM,
+and of nothing else; it reads two lines, the PIN of the security officer and that of the user.
+`keyward init` uses both. Options: --read=PATH, --write=PATH, --sockets=none|unix|inet,
+--best-effort (run where the kernel can't seal).
 ";
 
 fn main() -> ExitCode {
@@ -28,6 +37,10 @@ fn main() -> ExitCode {
         ["--version" | "-V"] => {
             println!("keyward-worker {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
+        }
+        ["probe", "pkcs11", module, options @ ..] => probe::probe(module, options),
+        ["init-token", "pkcs11", module, label, options @ ..] => {
+            probe::init_token(module, label, options)
         }
         ["pkcs11", name] => keyward_worker::process::run(name),
         _ => {

@@ -33,7 +33,7 @@ use keyward_protocol::SecretBytes;
 
 pub use session::Session;
 
-use error::describe;
+pub(crate) use error::describe;
 use token::Found;
 use unwrap::OaepSupport;
 use uri::TokenUri;

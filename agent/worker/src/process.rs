@@ -21,7 +21,7 @@ use crate::serve::{self, Settings};
 /// What a process needs to load a library and what that library itself commonly reads.
 ///
 /// Nothing here holds secrets or can be written by the user.
-const COMMON_READ: &[&str] = &[
+pub(crate) const COMMON_READ: &[&str] = &[
     "/lib",
     "/lib64",
     "/usr/lib",
@@ -130,7 +130,7 @@ fn sandbox_of(start: &Start, module: &Path) -> Sandbox {
 
 /// The module's own folder, also behind symbolic links: vendors keep what it loads beside it. Only
 /// the file itself where the folder is one that anything may be in.
-fn module_folder(module: &Path) -> impl Iterator<Item = PathBuf> {
+pub(crate) fn module_folder(module: &Path) -> impl Iterator<Item = PathBuf> {
     let real = module.canonicalize().ok();
     let folder = |path: &Path| -> Option<PathBuf> {
         let folder = path.parent()?;

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod init;
 mod key;
 mod secret;
 mod sign;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::exit;
 
+pub(crate) use init::Init;
 pub(crate) use key::{Create, KeyCommand, Public, PublicForm};
 pub(crate) use secret::{Ecdh, HkdfHash, Random, Unwrap};
 pub(crate) use sign::{Message, Sign, SignatureForm, Verify};
@@ -47,6 +49,8 @@ static AFTER: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    /// Set up a first token: one that is there, or one in software
+    Init(Init),
     /// Show how the agent and its tokens are
     Status(Json),
     /// List, unlock, lock and accept tokens

@@ -2,6 +2,7 @@
 
 mod completions;
 mod ecdh;
+mod init;
 mod key;
 mod man;
 mod random;
@@ -19,6 +20,7 @@ use crate::error::Error;
 /// Does what the command line says.
 pub(crate) fn run(command: Command) -> Result<(), Error> {
     match command {
+        Command::Init(init) => init::init(init),
         Command::Status(json) => status::status(&json),
         Command::Token(TokenCommand::List(json)) => token::list(&json),
         Command::Token(TokenCommand::Unlock(unlock)) | Command::Unlock(unlock) => {

@@ -15,6 +15,7 @@ mod audit;
 mod bad_frames;
 mod clients;
 mod config;
+mod init;
 mod lifecycle;
 mod main_job;
 mod pin;

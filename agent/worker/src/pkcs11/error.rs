@@ -174,7 +174,7 @@ pub(super) fn is_doubtful(code: RvError) -> bool {
 }
 
 /// An error for people: the code by its name in the specification, and who returned it.
-pub(super) fn describe(error: &Error) -> String {
+pub(crate) fn describe(error: &Error) -> String {
     match error {
         Error::Pkcs11(RvError::VendorDefined(code), function) => {
             format!("vendor-defined code {code:#x} from C_{function:?}")

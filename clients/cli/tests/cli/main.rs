@@ -11,6 +11,7 @@ mod completion;
 mod fake;
 mod files;
 mod golden;
+mod init;
 mod man;
 mod terminal;
 

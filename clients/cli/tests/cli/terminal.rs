@@ -11,16 +11,23 @@ use rustix::termios::{LocalModes, tcgetattr};
 use crate::{KEYWARD, agent};
 
 /// The program with a controlling terminal.
-struct Session {
+pub(crate) struct Session {
     terminal: File,
     /// The program's end, whose modes are looked at.
     other: File,
     child: Child,
-    shown: String,
+    pub(crate) shown: String,
 }
 
 impl Session {
     fn start(socket: &Path, arguments: &[&str]) -> Self {
+        Self::start_with(arguments, |command| {
+            command.env("KEYWARD_SOCK", socket);
+        })
+    }
+
+    /// With the environment that the test gives it.
+    pub(crate) fn start_with(arguments: &[&str], set_up: impl FnOnce(&mut Command)) -> Self {
         let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&terminal).unwrap();
         unlockpt(&terminal).unwrap();
@@ -33,10 +40,11 @@ impl Session {
         // setsid makes the terminal that it is given on stdin the controlling one. The shell
         // outlives the program: with the last process of a session the terminal's modes are reset.
         let script = r#"trap : INT; "$0" "$@"; echo "ended $?#"; read line"#;
-        let child = Command::new("setsid")
+        let mut command = Command::new("setsid");
+        set_up(&mut command);
+        let child = command
             .args(["--ctty", "sh", "-c", script, KEYWARD])
             .args(arguments)
-            .env("KEYWARD_SOCK", socket)
             .stdin(other.try_clone().unwrap())
             .stdout(other.try_clone().unwrap())
             .stderr(Stdio::piped())
@@ -51,7 +59,7 @@ impl Session {
     }
 
     /// Reads what the terminal shows until it has `text`.
-    fn until(&mut self, text: &str) {
+    pub(crate) fn until(&mut self, text: &str) {
         while !self.shown.contains(text) {
             let mut bytes = [0; 1024];
             let count = self.terminal.read(&mut bytes).unwrap();
@@ -60,7 +68,7 @@ impl Session {
         }
     }
 
-    fn type_in(&mut self, text: &str) {
+    pub(crate) fn type_in(&mut self, text: &str) {
         self.terminal.write_all(text.as_bytes()).unwrap();
     }
 
@@ -70,7 +78,7 @@ impl Session {
     }
 
     /// The exit code and stderr; the terminal must be as it was.
-    fn end(mut self) -> (i32, String) {
+    pub(crate) fn end(mut self) -> (i32, String) {
         self.until("ended ");
         self.until("#\r\n");
         assert!(self.echoes());

@@ -1,0 +1,135 @@
+//! Looking at a module without an agent, for `keyward init`: which tokens it has, and a new token
+//! in SoftHSM.
+//!
+//! The process is sealed as a worker is before the module is loaded. The result is one JSON document on
+//! stdout, which the module does not get: what it prints goes to stderr.
+
+mod options;
+mod softhsm;
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::slot::Slot;
+use keyward_sys::process::{die_with_parent, exit_immediately, harden};
+use keyward_sys::sandbox;
+use serde_json::{Value, json};
+
+use crate::pkcs11::describe;
+use options::Options;
+
+/// Prints what a module and its tokens say of themselves.
+#[must_use]
+pub fn probe(module: &str, options: &[&str]) -> ExitCode {
+    end(prepare(module, options).and_then(|(module, out)| {
+        let found = look(&module)?;
+        answer(out, &found)?;
+        Ok(module)
+    }))
+}
+
+/// Makes a token in SoftHSM's folder, with the PINs from stdin.
+#[must_use]
+pub fn init_token(module: &str, label: &str, options: &[&str]) -> ExitCode {
+    end(prepare(module, options).and_then(|(module, out)| {
+        let pins = softhsm::Pins::read()?;
+        let made = softhsm::make(&module, label, &pins)?;
+        answer(out, &made)?;
+        Ok(module)
+    }))
+}
+
+/// Why there is no result, for people.
+type Failure = String;
+
+/// Hardens and seals the process, then loads the module; stdout is for the result alone.
+fn prepare(module: &str, options: &[&str]) -> Result<(Pkcs11, File), Failure> {
+    let module = Path::new(module);
+    if !module.is_absolute() {
+        return Err("the module must be named by its whole path".to_owned());
+    }
+    let options = Options::parse(options)?;
+    let io = |error: io::Error| error.to_string();
+    harden().map_err(io)?;
+    die_with_parent(None).map_err(io)?;
+    let out = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)
+        .and_then(|out| rustix::stdio::dup2_stdout(rustix::stdio::stderr()).map(|()| out))
+        .map_err(|error| format!("stdout can't be put aside: {error}"))?;
+    sandbox::seal(&options.sandbox(module), options.requirement()).map_err(|e| e.to_string())?;
+    let pkcs11 =
+        Pkcs11::new(module).map_err(|error| format!("it can't be loaded: {}", describe(&error)))?;
+    pkcs11
+        .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
+        .map_err(|error| format!("it can't be initialised: {}", describe(&error)))?;
+    Ok((pkcs11, File::from(out)))
+}
+
+fn look(module: &Pkcs11) -> Result<Value, Failure> {
+    let failed = |error: cryptoki::error::Error| describe(&error);
+    let library = module.get_library_info().map_err(failed)?;
+    let slots = module.get_slots_with_token().map_err(failed)?;
+    let tokens: Vec<Value> = slots
+        .into_iter()
+        .map(|slot| token(module, slot).unwrap_or_else(|why| json!({ "problem": why })))
+        .collect();
+    let version = library.library_version();
+    Ok(json!({
+        "library": {
+            "manufacturer": plain(library.manufacturer_id()),
+            "description": plain(library.library_description()),
+            "version": format!("{}.{}", version.major(), version.minor()),
+        },
+        "tokens": tokens,
+    }))
+}
+
+/// What a slot and its token say of themselves.
+fn token(module: &Pkcs11, slot: Slot) -> Result<Value, Failure> {
+    let failed = |error: cryptoki::error::Error| format!("slot {slot}: {}", describe(&error));
+    let slot_info = module.get_slot_info(slot).map_err(failed)?;
+    let info = module.get_token_info(slot).map_err(failed)?;
+    Ok(json!({
+        "slot": slot.id(),
+        "label": plain(info.label()),
+        "manufacturer": plain(info.manufacturer_id()),
+        "model": plain(info.model()),
+        "serial": plain(info.serial_number()),
+        "initialised": info.token_initialized(),
+        "hardware": slot_info.hardware_slot(),
+        "removable": slot_info.removable_device(),
+        "login_required": info.login_required(),
+        "pin_initialised": info.user_pin_initialized(),
+        "pin_locked": info.user_pin_locked(),
+        "write_protected": info.write_protected(),
+    }))
+}
+
+/// A field without its padding.
+fn plain(text: &str) -> &str {
+    text.trim_end_matches([' ', '\0'])
+}
+
+fn answer(mut out: File, result: &Value) -> Result<(), Failure> {
+    let mut text = result.to_string();
+    text.push('\n');
+    out.write_all(text.as_bytes())
+        .map_err(|error| format!("the result can't be written: {error}"))
+}
+
+/// Ends without destructors and `atexit`, in which modules crash.
+fn end(done: Result<Pkcs11, Failure>) -> ExitCode {
+    match done {
+        Ok(module) => {
+            // The result is out; a module that does not end well is no news.
+            let _ = module.finalize();
+            exit_immediately(0)
+        }
+        Err(why) => {
+            eprintln!("keyward-worker: error: {why}");
+            exit_immediately(1)
+        }
+    }
+}

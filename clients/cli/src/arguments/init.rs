@@ -1,0 +1,72 @@
+//! `keyward init`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+#[derive(Args)]
+#[command(after_long_help = AFTER)]
+pub(crate) struct Init {
+    /// Set up the system's agent, with a user of its own; needs root
+    #[arg(long)]
+    pub(crate) system: bool,
+    /// Don't look for hardware: make a SoftHSM token, which is software, not hardware
+    #[arg(long, conflicts_with_all = ["module", "token_uri"])]
+    pub(crate) software: bool,
+    /// Look in this PKCS#11 module only
+    #[arg(long, value_name = "FILE")]
+    pub(crate) module: Option<PathBuf>,
+    /// Take the token that this RFC 7512 URI describes
+    #[arg(long, value_name = "URI")]
+    pub(crate) token_uri: Option<String>,
+    /// What keyward calls the token
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub(crate) name: String,
+    /// Add the token to the configuration that is there
+    #[arg(long)]
+    pub(crate) add: bool,
+    /// Read the PIN of a new SoftHSM token from the first line of a file, or of stdin for `-`
+    #[arg(long, value_name = "FILE", conflicts_with = "remember_pin_in_file")]
+    pub(crate) pin_file: Option<PathBuf>,
+    /// Make up the PIN of a new SoftHSM token and keep it in a file, so that nobody has to type it
+    #[arg(long)]
+    pub(crate) remember_pin_in_file: bool,
+    /// Go on where the kernel lacks what processes are sealed with
+    #[arg(long)]
+    pub(crate) best_effort: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Don't ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Take back what the last `keyward init` made, if it is unchanged
+    #[arg(long, conflicts_with_all = ["software", "module", "token_uri", "add", "pin_file",
+          "remember_pin_in_file", "best_effort", "name"])]
+    pub(crate) undo: bool,
+    /// With --undo: destroy the keys of a SoftHSM token without asking for its name
+    #[arg(long, requires = "undo")]
+    pub(crate) yes_destroy_keys: bool,
+    /// The program that loads modules
+    #[arg(long, hide = true)]
+    pub(crate) worker: Option<PathBuf>,
+}
+
+const AFTER: &str = "\
+It looks for hardware tokens in the modules that p11-kit's configuration names and in the usual \
+places of vendors. Each module is loaded in a sealed process of its own, for a few seconds at the \
+most. No PIN is sent to a token that is there, and nothing is written to it. If there is none it \
+offers a token of SoftHSM, which is software, not hardware: whoever can read its folder and knows \
+the PIN has the keys.
+
+In user mode the agent runs as you. Other users can't use the keys. Your own programs can: what keyward \
+knows about a program stops mistakes, not an attacker who runs as you, who can also change the \
+agent's configuration. In system mode (--system) the agent has a user of its own, and configuration, \
+policy and log are out of your programs' reach; whoever is in the group keyward may use and manage \
+the keys, and root can do everything. In both, keys of a hardware token never leave it.
+
+Examples:
+  keyward init                                      look, ask, set up
+  keyward init --software --remember-pin-in-file --yes    for a CI job
+  sudo keyward init --system --module /usr/lib/vendor.so
+  keyward init --undo";

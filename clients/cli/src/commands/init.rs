@@ -1,0 +1,301 @@
+//! `keyward init`: a first token, from finding it to the configuration.
+//!
+//! Everything is decided and said first ([`choose`](choose::choose), [`plan_text`](text::plan)), then
+//! asked, and only then made, wholly or not at all ([`make`](make::make)).
+
+mod choose;
+mod config;
+mod make;
+mod modules;
+mod places;
+mod record;
+mod text;
+mod undo;
+mod uri;
+mod worker;
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use keyward_protocol::SecretBytes;
+
+use crate::arguments::Init;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::output::print;
+use crate::{io, pin};
+use choose::{Choice, choose};
+use config::Section;
+use make::{Plan, Software};
+use modules::Module;
+use places::{Mode, Owner, Places, USER};
+use worker::Worker;
+
+/// Who looks at modules where the agent's user is not made, since it is a dry run.
+const NOBODY: Owner = Owner {
+    uid: 65534,
+    gid: 65534,
+};
+/// The shortest PIN that SoftHSM takes.
+const SHORTEST_PIN: usize = 4;
+
+/// Sets up a token, or takes that back.
+pub(super) fn init(init: Init) -> Result<(), Error> {
+    let mode = if init.system {
+        Mode::System
+    } else {
+        Mode::User
+    };
+    let mut places = Places::of(mode)?;
+    if init.undo {
+        return undo::undo(&init, &places);
+    }
+    config::check_name(&init.name)?;
+    let before = config_before(&init, &places)?;
+    let make_user = mode == Mode::System && places.owner.is_none();
+    if make_user && !init.dry_run {
+        // Modules are looked at as this user.
+        agents_user(&init, &mut places)?;
+    }
+    // Root itself loads no module.
+    let owner = places.owner.or(make_user.then_some(NOBODY));
+    let worker = Worker::find(init.worker.clone(), init.best_effort, owner)?;
+    let choice = choose(&init, mode, &worker)?;
+    let ready = ready(&init, &places, choice)?;
+    let section = ready.section(&init).text();
+    let config = match &before {
+        None => config::fresh(&places, init.best_effort, &section),
+        Some(text) => config::added(&places.config(), text, &init.name, &section)?,
+    };
+    print(&text::plan(&init, &places, &ready, before.is_some()))?;
+    if init.dry_run {
+        return print(&format!("\nIn {}:\n\n{section}", places.config().display()));
+    }
+    if !init.yes && !confirm("Go on?")? {
+        return Err(Error::new(Exit::Negative, "nothing was done"));
+    }
+    let plan = Plan {
+        places: &places,
+        name: &init.name,
+        config,
+        before,
+        software: ready.software(&init)?,
+    };
+    make::make(&plan, &worker)?;
+    print(&text::next(&init, &places, &ready))
+}
+
+/// What is to be set up: a token that is there, or one that is to be made.
+struct Ready {
+    module: Module,
+    uri: String,
+    /// The token for people.
+    shown: String,
+    software: bool,
+    new: Option<NewToken>,
+}
+
+/// Where a new token of SoftHSM is to be.
+struct NewToken {
+    folder: std::path::PathBuf,
+    conf: std::path::PathBuf,
+    tokens: std::path::PathBuf,
+    pin_file: Option<std::path::PathBuf>,
+}
+
+fn ready(init: &Init, places: &Places, choice: Choice) -> Result<Ready, Error> {
+    match choice {
+        Choice::There(candidate) => {
+            if init.pin_file.is_some() || init.remember_pin_in_file {
+                let what = "the PIN of a token that is there is not asked for here";
+                return Err(Error::usage(what)
+                    .hint("leave --pin-file and --remember-pin-in-file out; keyward unlock"));
+            }
+            Ok(Ready {
+                uri: init
+                    .token_uri
+                    .clone()
+                    .unwrap_or_else(|| uri::of(&candidate.found)),
+                shown: choose::describe(&candidate.found),
+                software: choose::is_software(&candidate.found),
+                module: candidate.module,
+                new: None,
+            })
+        }
+        Choice::Make(mut module) => {
+            let folder = places.state.join("softhsm").join(&init.name);
+            let conf = match places.mode {
+                Mode::User => folder.join("softhsm2.conf"),
+                // Out of reach of the agent, which only reads it.
+                Mode::System => places
+                    .config_folder
+                    .join(format!("{}.softhsm2.conf", init.name)),
+            };
+            let tokens = folder.join("tokens");
+            let variable = (
+                "SOFTHSM2_CONF".to_owned(),
+                conf.to_string_lossy().into_owned(),
+            );
+            module.environment = [variable].into();
+            module.read = vec![conf.clone()];
+            module.write = vec![tokens.clone()];
+            let pin_file = places.config_folder.join(format!("{}.pin", init.name));
+            let new = NewToken {
+                pin_file: init.remember_pin_in_file.then_some(pin_file),
+                folder,
+                conf,
+                tokens,
+            };
+            let made = [Some(&new.folder), Some(&new.conf), new.pin_file.as_ref()];
+            if let Some(there) = made.into_iter().flatten().find(|path| path.exists()) {
+                let what = format!("{} is there already", there.display());
+                return Err(Error::usage(what).hint("--name OTHER, or `keyward init --undo`"));
+            }
+            Ok(Ready {
+                uri: format!("pkcs11:token={};manufacturer=SoftHSM%20project", init.name),
+                shown: format!("a new SoftHSM token \"{}\"", init.name),
+                software: true,
+                module,
+                new: Some(new),
+            })
+        }
+    }
+}
+
+impl Ready {
+    fn section<'a>(&'a self, init: &'a Init) -> Section<'a> {
+        Section {
+            name: &init.name,
+            module: &self.module,
+            uri: self.uri.clone(),
+            pin_file: self.new.as_ref().and_then(|new| new.pin_file.clone()),
+            software: self.software,
+        }
+    }
+
+    /// The token that is to be made, with its PIN.
+    fn software(&self, init: &Init) -> Result<Option<Software>, Error> {
+        let Some(new) = &self.new else {
+            return Ok(None);
+        };
+        Ok(Some(Software {
+            module: self.module.clone(),
+            folder: new.folder.clone(),
+            conf: new.conf.clone(),
+            tokens: new.tokens.clone(),
+            pin: new_pin(init)?,
+            pin_file: new.pin_file.clone(),
+        }))
+    }
+}
+
+/// The configuration that is there; it is added to only if that was asked for.
+fn config_before(init: &Init, places: &Places) -> Result<Option<String>, Error> {
+    let path = places.config();
+    let shown = path.display();
+    match std::fs::read_to_string(&path) {
+        Ok(text) if init.add => Ok(Some(text)),
+        Ok(_) => Err(Error::new(
+            Exit::Refused,
+            format!("{shown} is there already, and is left as it is"),
+        )
+        .hint("keyward init --add --name NAME adds a token to it")),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::usage(format!("can't read {shown}")).cause(e)),
+    }
+}
+
+/// The PIN of a new token: from a file, made up, or typed twice.
+fn new_pin(init: &Init) -> Result<SecretBytes, Error> {
+    if init.remember_pin_in_file {
+        return random_pin();
+    }
+    if let Some(file) = &init.pin_file {
+        let pin = io::read_secret(file, pin::LONGEST)?;
+        return check_pin(&pin).map(|()| pin);
+    }
+    let hint = "--pin-file FILE, or `--pin-file -` for stdin, or --remember-pin-in-file";
+    for _ in 0..3 {
+        let prompt = format!(
+            "PIN for the new token {} (at least {SHORTEST_PIN} characters): ",
+            init.name
+        );
+        let first = pin::ask(&prompt).map_err(|e| e.hint(hint))?;
+        if let Err(error) = check_pin(&first) {
+            error.print();
+            continue;
+        }
+        if pin::ask("The same PIN again: ")? == first {
+            return Ok(first);
+        }
+        eprintln!("keyward: the two are not the same");
+    }
+    Err(Error::usage("there is no PIN; nothing was made"))
+}
+
+fn check_pin(pin: &SecretBytes) -> Result<(), Error> {
+    if pin.len() < SHORTEST_PIN {
+        return Err(Error::usage(format!(
+            "a PIN of SoftHSM has at least {SHORTEST_PIN} bytes"
+        )));
+    }
+    match std::str::from_utf8(pin.expose()) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::usage("the PIN is not UTF-8 text")),
+    }
+}
+
+/// 128 bits in hexadecimal.
+fn random_pin() -> Result<SecretBytes, Error> {
+    let failed = |e| Error::new(Exit::Fault, "the system has no random bytes").cause(e);
+    let mut bytes = zeroize::Zeroizing::new([0; 16]);
+    let mut rest: &mut [u8] = bytes.as_mut();
+    while !rest.is_empty() {
+        let got = rustix::rand::getrandom(&mut *rest, rustix::rand::GetRandomFlags::empty())
+            .map_err(failed)?;
+        rest = rest.get_mut(got..).unwrap_or_default();
+    }
+    let mut digits = zeroize::Zeroizing::new(Vec::with_capacity(32));
+    crate::hex::encode_into(bytes.as_ref(), &mut digits);
+    Ok(SecretBytes::copy_from(&digits))
+}
+
+/// Asks whether to go on; what is not a yes is a no.
+fn confirm(question: &str) -> Result<bool, Error> {
+    let typed = pin::ask_line(&format!("{question} [y/N] "))?;
+    Ok(matches!(typed.to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Makes the system agent's user, as the package's sysusers.d says.
+fn agents_user(init: &Init, places: &mut Places) -> Result<(), Error> {
+    let hint = "sudo useradd --system --user-group --home-dir /var/lib/keyward --shell /usr/sbin/nologin keyward";
+    print(&format!(
+        "There is no user {USER} yet, as whom the system's agent runs; it stays after --undo.\n"
+    ))?;
+    if !init.yes && !confirm("Make it with systemd-sysusers?")? {
+        return Err(Error::new(Exit::Negative, "nothing was done").hint(hint));
+    }
+    let failed = |why: String| {
+        Error::new(Exit::Fault, "systemd-sysusers made no user keyward")
+            .cause(why)
+            .hint(hint)
+    };
+    let output = Command::new("systemd-sysusers")
+        .arg("keyward.conf")
+        .output()
+        .map_err(|e| failed(e.to_string()))?;
+    *places = Places::of(Mode::System)?;
+    match places.owner {
+        Some(_) => Ok(()),
+        None => Err(failed(
+            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        )),
+    }
+}
+
+/// A program that runs as the agent's user.
+fn as_agent(program: &str, owner: Owner) -> Command {
+    let mut command = Command::new(program);
+    command.uid(owner.uid).gid(owner.gid).current_dir("/");
+    command
+}

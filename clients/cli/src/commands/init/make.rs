@@ -1,0 +1,327 @@
+//! Doing what was said, wholly or not at all.
+
+use std::fs::{DirBuilder, File, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use keyward_protocol::SecretBytes;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use super::config;
+use super::modules::Module;
+use super::places::{Mode, Owner, Places};
+use super::record::{Config, Made, Record, Thing, digest};
+use super::undo::remove;
+use super::worker::Worker;
+use crate::error::Error;
+use crate::exit::Exit;
+
+/// All that was decided.
+#[derive(Debug)]
+pub(super) struct Plan<'a> {
+    pub(super) places: &'a Places,
+    pub(super) name: &'a str,
+    /// The whole configuration.
+    pub(super) config: String,
+    /// What is there before, if something is.
+    pub(super) before: Option<String>,
+    pub(super) software: Option<Software>,
+}
+
+/// A token of SoftHSM that is to be made.
+#[derive(Debug)]
+pub(super) struct Software {
+    pub(super) module: Module,
+    /// The folder of the token.
+    pub(super) folder: PathBuf,
+    /// Its softhsm2.conf.
+    pub(super) conf: PathBuf,
+    pub(super) tokens: PathBuf,
+    pub(super) pin: SecretBytes,
+    pub(super) pin_file: Option<PathBuf>,
+}
+
+/// Makes it; takes all back that was made if something goes wrong.
+pub(super) fn make(plan: &Plan<'_>, worker: &Worker) -> Result<(), Error> {
+    let interrupted = Interrupted::watch()?;
+    let mut making = Making {
+        owner: plan.places.owner,
+        things: Vec::new(),
+        record: None,
+        done: false,
+    };
+    let system = plan.places.mode == Mode::System;
+    let config_mode = if system { 0o755 } else { 0o700 };
+    making.folders(&plan.places.config_folder, config_mode, None)?;
+    making.folders(&plan.places.state, 0o700, plan.places.owner)?;
+    // Before it is made, so that `--undo` finds also what a crash left behind.
+    making.record(plan)?;
+    if let Some(software) = &plan.software {
+        making.token(software, worker)?;
+    }
+    interrupted.check()?;
+    // The configuration is the last to come: with it all is done.
+    let path = plan.places.config();
+    let beside = making.beside(&path, &plan.config, system)?;
+    place(&beside, &path, plan.before.as_deref())?;
+    making.done = true;
+    Ok(())
+}
+
+/// Gives the new file its name: one that appeared or changed meanwhile is left alone.
+fn place(beside: &Path, path: &Path, before: Option<&str>) -> Result<(), Error> {
+    let failed =
+        |e: std::io::Error| Error::usage(format!("can't write {}", path.display())).cause(e);
+    let flags = match before {
+        None => RenameFlags::NOREPLACE,
+        Some(before) => {
+            let now = std::fs::read(path).map_err(failed)?;
+            if now != before.as_bytes() {
+                let what = format!("{} was changed meanwhile", path.display());
+                return Err(Error::new(Exit::TryAgain, what));
+            }
+            RenameFlags::empty()
+        }
+    };
+    renameat_with(CWD, beside, CWD, path, flags).map_err(|e| failed(e.into()))
+}
+
+/// What is there so far. When this is dropped before it is done, it is removed.
+#[derive(Debug)]
+struct Making {
+    owner: Option<Owner>,
+    things: Vec<Thing>,
+    /// The record's place, and what it said before.
+    record: Option<(PathBuf, Record)>,
+    done: bool,
+}
+
+impl Making {
+    /// Writes down what is made and what is going to be.
+    fn record(&mut self, plan: &Plan<'_>) -> Result<(), Error> {
+        let path = plan.places.record();
+        let before = Record::read(&path)?;
+        let mut things = self.things.clone();
+        if let Some(software) = &plan.software {
+            let above = software.folder.parent().filter(|above| !above.is_dir());
+            things.extend(above.map(|above| Thing::Folder(above.to_owned())));
+            things.push(Thing::Token(software.folder.clone()));
+            things.push(Thing::File(software.conf.clone()));
+            things.extend(software.pin_file.clone().map(Thing::File));
+        }
+        let mut now = before.clone();
+        now.made.push(Made {
+            token: plan.name.to_owned(),
+            config: Config {
+                path: plan.places.config(),
+                sha256: digest(plan.config.as_bytes()),
+                kept: plan.before.as_ref().map(String::len),
+                before: plan.before.as_ref().map(|text| digest(text.as_bytes())),
+            },
+            things,
+        });
+        self.record = Some((path.clone(), before));
+        now.write(&path)
+    }
+
+    /// A folder with all above it that are not there.
+    fn folders(&mut self, path: &Path, mode: u32, owner: Option<Owner>) -> Result<(), Error> {
+        if path.is_dir() {
+            return Ok(());
+        }
+        if let Some(above) = path.parent() {
+            self.folders(above, mode, None)?;
+        }
+        self.folder(path, mode, owner)
+    }
+
+    fn folder(&mut self, path: &Path, mode: u32, owner: Option<Owner>) -> Result<(), Error> {
+        let failed = |e| Error::usage(format!("can't make {}", path.display())).cause(e);
+        DirBuilder::new().mode(mode).create(path).map_err(failed)?;
+        self.things.push(Thing::Folder(path.to_owned()));
+        // Whatever the umask is.
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed)?;
+        match owner {
+            Some(owner) => chown(path, Some(owner.uid), Some(owner.gid)).map_err(failed),
+            None => Ok(()),
+        }
+    }
+
+    /// A new file.
+    fn file(&mut self, path: &Path, mode: u32, bytes: &[u8]) -> Result<File, Error> {
+        let failed = |e| Error::usage(format!("can't make {}", path.display())).cause(e);
+        let mut file = File::options()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(path)
+            .map_err(failed)?;
+        self.things.push(Thing::File(path.to_owned()));
+        // Whatever the umask is.
+        file.set_permissions(Permissions::from_mode(mode))
+            .and_then(|()| file.write_all(bytes))
+            .and_then(|()| file.sync_all())
+            .map_err(failed)?;
+        Ok(file)
+    }
+
+    /// The token's folder, its configuration, the token itself and the file of its PIN.
+    fn token(&mut self, software: &Software, worker: &Worker) -> Result<(), Error> {
+        let above = software.folder.parent().unwrap_or(Path::new("/"));
+        if !above.is_dir() {
+            self.agents_folder(above)?;
+            self.things.push(Thing::Folder(above.to_owned()));
+        }
+        self.agents_folder(&software.folder)?;
+        self.things.push(Thing::Token(software.folder.clone()));
+        self.agents_folder(&software.tokens)?;
+        let conf = format!(
+            "# Made by `keyward init`: {}\ndirectories.tokendir = {}\nobjectstore.backend = file\n\
+             log.level = ERROR\nslots.removable = false\n",
+            config::SOFTWARE,
+            software.tokens.display()
+        );
+        let mode = if self.owner.is_some() { 0o644 } else { 0o600 };
+        self.file(&software.conf, mode, conf.as_bytes())?;
+        let officer = super::random_pin()?;
+        worker
+            .init_token(&software.module, &software.label(), &officer, &software.pin)
+            .map_err(|why| Error::new(Exit::Fault, "SoftHSM made no token").cause(why))?;
+        if let Some(path) = &software.pin_file {
+            let file = self.file(path, 0o600, software.pin.expose())?;
+            if let Some(owner) = self.owner {
+                rustix::fs::fchown(
+                    &file,
+                    Some(rustix::fs::Uid::from_raw(owner.uid)),
+                    Some(rustix::fs::Gid::from_raw(owner.gid)),
+                )
+                .map_err(|e| {
+                    Error::usage(format!("can't give {} away", path.display())).cause(e)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A folder inside the agent's, made by the agent's user: root follows none of its links.
+    fn agents_folder(&self, path: &Path) -> Result<(), Error> {
+        let failed = |e: String| Error::usage(format!("can't make {}", path.display())).cause(e);
+        let Some(owner) = self.owner else {
+            return DirBuilder::new()
+                .mode(0o700)
+                .create(path)
+                .map_err(|e| failed(e.to_string()));
+        };
+        super::as_agent("mkdir", owner)
+            .args(["-m", "0700", "--"])
+            .arg(path)
+            .output()
+            .map_err(|e| e.to_string())
+            .and_then(|output| match output.status.success() {
+                true => Ok(()),
+                false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+            })
+            .map_err(failed)
+    }
+
+    /// The new configuration under another name, checked by keywardd.
+    fn beside(&mut self, path: &Path, text: &str, system: bool) -> Result<Beside, Error> {
+        let beside = path.with_extension(format!("toml.{}.new", std::process::id()));
+        let mode = if system { 0o644 } else { 0o600 };
+        self.file(&beside, mode, text.as_bytes())?;
+        // It is named for as long as this lives, and was no part of the record.
+        self.things.pop();
+        let beside = Beside(beside);
+        // What was refused before is not the new section's fault, such as a credential of the unit.
+        if !path.exists() || config::check(path).is_ok() {
+            config::check(&beside.0)?;
+        }
+        Ok(beside)
+    }
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        if !self.done {
+            if let Some((path, before)) = &self.record {
+                let _ = match before.made.is_empty() {
+                    true => std::fs::remove_file(path).map_err(|e| e.to_string()),
+                    false => before.write(path).map_err(|_| String::new()),
+                };
+            }
+            for thing in self.things.iter().rev() {
+                // What can't be removed was perhaps never made.
+                let _ = remove(thing, self.owner);
+            }
+        }
+    }
+}
+
+/// A file that goes unless it gets its right name.
+#[derive(Debug)]
+struct Beside(PathBuf);
+
+impl std::ops::Deref for Beside {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Software {
+    /// What SoftHSM calls the token: the name of its folder.
+    pub(super) fn label(&self) -> String {
+        let name = self.folder.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+}
+
+/// A signal that asks to end, which waits until what was made can be taken back.
+struct Interrupted {
+    came: Arc<AtomicBool>,
+    handlers: Vec<signal_hook::SigId>,
+}
+
+impl Interrupted {
+    fn watch() -> Result<Self, Error> {
+        let mut watch = Self {
+            came: Arc::default(),
+            handlers: Vec::new(),
+        };
+        for signal in [SIGHUP, SIGINT, SIGTERM] {
+            let handler = signal_hook::flag::register(signal, Arc::clone(&watch.came))
+                .map_err(|e| Error::new(Exit::Fault, "can't watch for signals").cause(e))?;
+            watch.handlers.push(handler);
+        }
+        Ok(watch)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        match self.came.load(Ordering::SeqCst) {
+            true => Err(Error::new(
+                Exit::TryAgain,
+                "interrupted; nothing was left behind",
+            )),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Drop for Interrupted {
+    fn drop(&mut self) {
+        for handler in self.handlers.drain(..) {
+            signal_hook::low_level::unregister(handler);
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! `keyward-worker`, which loads modules of others: this program never does.
+
+use std::io::{Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use keyward_protocol::SecretBytes;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::modules::Module;
+use super::places::{Owner, program};
+use crate::error::Error;
+use crate::exit::Exit;
+
+/// How long a module may take: readers and network HSMs are slow to begin.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The most that is read of what a module says.
+const LONGEST: u64 = 1024 * 1024;
+
+/// What a module says of itself and its tokens.
+#[derive(Debug, Deserialize)]
+pub(super) struct Probed {
+    pub(super) tokens: Vec<Found>,
+}
+
+/// What a token says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(super) struct Found {
+    /// Why nothing else is known.
+    pub(super) problem: Option<String>,
+    pub(super) slot: u64,
+    pub(super) label: String,
+    pub(super) manufacturer: String,
+    pub(super) model: String,
+    pub(super) serial: String,
+    pub(super) initialised: bool,
+    pub(super) hardware: bool,
+    pub(super) pin_locked: bool,
+    pub(super) pin_initialised: bool,
+    pub(super) login_required: bool,
+}
+
+/// The program, and how it is started.
+#[derive(Debug)]
+pub(super) struct Worker {
+    program: PathBuf,
+    best_effort: bool,
+    /// The agent's user, so that the module is seen as the agent will see it.
+    owner: Option<Owner>,
+}
+
+impl Worker {
+    pub(super) fn find(
+        named: Option<PathBuf>,
+        best_effort: bool,
+        owner: Option<Owner>,
+    ) -> Result<Self, Error> {
+        let program = named.or_else(|| program("keyward-worker"));
+        let program = program.ok_or_else(|| {
+            let what = "keyward-worker is neither beside this program nor in ../libexec/keyward";
+            Error::new(Exit::Fault, what).hint("make install")
+        })?;
+        Ok(Self {
+            program,
+            best_effort,
+            owner,
+        })
+    }
+
+    /// Asks a module for its tokens.
+    pub(super) fn probe(&self, module: &Module) -> Result<Probed, String> {
+        self.run(self.command("probe", module, None), None)
+    }
+
+    /// Makes a token of SoftHSM with these PINs.
+    pub(super) fn init_token(
+        &self,
+        module: &Module,
+        label: &str,
+        officer: &SecretBytes,
+        user: &SecretBytes,
+    ) -> Result<(), String> {
+        let length = officer.len().saturating_add(user.len()).saturating_add(2);
+        let mut lines = zeroize::Zeroizing::new(Vec::with_capacity(length));
+        for pin in [officer, user] {
+            lines.extend_from_slice(pin.expose());
+            lines.push(b'\n');
+        }
+        let command = self.command("init-token", module, Some(label));
+        self.run::<serde_json::Value>(command, Some(&lines))
+            .map(|_| ())
+    }
+
+    fn command(&self, mode: &str, module: &Module, label: Option<&str>) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args([mode, "pkcs11"]).arg(&module.path).args(label);
+        command.arg(format!("--sockets={}", module.sockets));
+        let option = |name: &str, path: &Path| {
+            let mut option = std::ffi::OsString::from(name);
+            option.push(path);
+            option
+        };
+        command.args(module.read.iter().map(|path| option("--read=", path)));
+        command.args(module.write.iter().map(|path| option("--write=", path)));
+        if self.best_effort {
+            command.arg("--best-effort");
+        }
+        // As the agent starts it: with the token's variables and no others.
+        command
+            .env_clear()
+            .envs(&module.environment)
+            .current_dir("/");
+        if let Some(Owner { uid, gid }) = self.owner {
+            command.uid(uid).gid(gid);
+        }
+        command
+    }
+
+    /// The document that it prints, if it does in time.
+    fn run<T: DeserializeOwned>(
+        &self,
+        mut command: Command,
+        input: Option<&[u8]>,
+    ) -> Result<T, String> {
+        let end = Instant::now().checked_add(PATIENCE);
+        command
+            .stdin(if input.is_some() {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let child = command
+            .spawn()
+            .map_err(|e| format!("{}: {e}", self.program.display()))?;
+        let mut child = Ended(child);
+        if let (Some(mut stdin), Some(input)) = (child.0.stdin.take(), input) {
+            // One that has ended already says why.
+            let _ = stdin.write_all(input);
+        }
+        let out = child.0.stdout.take().map(read_beside);
+        let err = child.0.stderr.take().map(read_beside);
+        let said = |pipe: Option<mpsc::Receiver<String>>| {
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            pipe.and_then(|pipe| pipe.recv_timeout(left.unwrap_or_default()).ok())
+        };
+        let slow = || format!("it did not answer within {} s", PATIENCE.as_secs());
+        let out = said(out).ok_or_else(slow)?;
+        if let Ok(result) = serde_json::from_str(out.trim()) {
+            // A module that does not end after its answer is killed.
+            return Ok(result);
+        }
+        let why = said(err).unwrap_or_default();
+        let ended = child.0.wait().map_err(|e| e.to_string())?;
+        Err(reason(&why, ended))
+    }
+}
+
+/// A process that does not outlive its use.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Reads a pipe to its end.
+fn read_beside(pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = pipe.take(LONGEST).read_to_end(&mut bytes);
+        sender.send(String::from_utf8_lossy(&bytes).into_owned())
+    });
+    receiver
+}
+
+/// Why there is no document: the program's own words, or how it ended.
+fn reason(stderr: &str, ended: ExitStatus) -> String {
+    let mut lines = stderr.lines().rev();
+    let own = lines.find_map(|line| line.strip_prefix("keyward-worker: error: "));
+    match (own, ended.signal()) {
+        (Some(why), _) => why.to_owned(),
+        (None, Some(signal)) => format!("it crashed (signal {signal})"),
+        (None, None) => format!("it ended without an answer ({ended})"),
+    }
+}
