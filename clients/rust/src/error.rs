@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use keyward_protocol::cbor::CborError;
 use keyward_protocol::frame::FrameTooLarge;
-use keyward_protocol::{Failure, OperationCode};
+use keyward_protocol::{Failure, OperationCode, Purpose};
 
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +58,39 @@ pub enum Error {
     /// The message that is to be signed or verified can't be read to its end. Nothing was done.
     #[error("the message can't be read")]
     Message(#[source] io::Error),
+    /// The key has another purpose than what it is opened for: use another key. Nothing was done.
+    #[error("the key {key} is of purpose {purpose}, and this needs {wanted}")]
+    WrongPurpose {
+        /// The id of the key.
+        key: String,
+        /// What it is for.
+        purpose: Purpose,
+        /// What it should be for.
+        wanted: Purpose,
+    },
+    /// The key can't do anything that this library knows: update the library, or use another key.
+    #[error("the key {key} has no algorithm that can be used")]
+    NoAlgorithm {
+        /// The id of the key.
+        key: String,
+    },
+    /// The key was rotated since it was opened: open it again. The signature is not given out,
+    /// since it does not belong to the public key that the handle shows.
+    #[error("the key {key} was opened at version {opened} and signs with version {current} now")]
+    Rotated {
+        /// The id of the key.
+        key: String,
+        /// The version that the handle shows.
+        opened: u32,
+        /// The version that signed.
+        current: u32,
+    },
+    /// The agent answered something else than was asked for: update the older side.
+    #[error("the answer to {operation} is not what was asked for", operation = operation.name())]
+    NotWhatWasAsked {
+        /// What was asked for.
+        operation: OperationCode,
+    },
     /// The connection ended between request and answer: look whether it was done before trying again.
     #[error("the connection ended before the answer to {operation}, which may or may not have been done", operation = operation.name())]
     OutcomeUnknown {
@@ -79,7 +112,8 @@ impl Error {
                 "if that user runs your agent: KEYWARD_SERVER_UID={uid}"
             )),
             Self::Refused(failure) => failure.hint.clone(),
-            Self::Protocol(ProtocolError::Version(_)) => {
+            Self::WrongPurpose { .. } => Some("keyward key list".into()),
+            Self::Protocol(ProtocolError::Version(_)) | Self::NotWhatWasAsked { .. } => {
                 Some("compare `keyward --version` with `keywardd --version`".into())
             }
             _ => None,

@@ -6,20 +6,19 @@
 //! somebody else put in its place.
 //!
 //! ```no_run
-//! use keyward_client::Client;
-//! use keyward_client::protocol::operation::{Sign, SignInput};
+//! use keyward_client::Agent;
 //!
 //! # fn main() -> Result<(), keyward_client::Error> {
-//! let mut client = Client::connect()?;
-//! let signature = client.call(Sign {
-//!     key: "release".into(),
-//!     algorithm: None,
-//!     input: SignInput::Message(b"the release notes".to_vec()),
-//! })?;
-//! println!("{} made {} bytes", signature.algorithm, signature.signature.len());
+//! let key = Agent::connect()?.signing_key("release")?;
+//! let signature = key.sign_message(b"the release notes")?;
+//! println!("{} made {} bytes", key.algorithm(), signature.len());
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! [`Agent`] gives keys as values; with the feature `signature` those that sign implement the
+//! traits of the crate of that name. Every operation of the protocol can be asked for with
+//! [`Client::call`]. `examples/` has whole programs.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "tokio")]
@@ -27,6 +26,7 @@ pub mod asynchronous;
 pub mod blocking;
 pub mod connection;
 pub mod error;
+pub mod key;
 pub mod key_format;
 mod message;
 pub mod socket;
@@ -38,5 +38,6 @@ pub use asynchronous::AsyncClient;
 pub use blocking::{Client, Ticket};
 pub use connection::Connection;
 pub use error::{Error, ProtocolError, Unreachable};
+pub use key::Agent;
 pub use message::{Signing, Verifying};
 pub use socket::Endpoint;

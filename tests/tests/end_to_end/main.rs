@@ -16,6 +16,7 @@ mod bad_frames;
 mod clients;
 mod config;
 mod init;
+mod handles;
 mod lifecycle;
 mod main_job;
 mod pin;
