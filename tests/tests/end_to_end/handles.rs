@@ -6,8 +6,9 @@ use keyward_client::{
     Agent, Error,
     protocol::{Algorithm, CoseKey, KeyType, Purpose},
 };
-use keyward_tests::{Daemon, Setup, TokenSetup, openssl, program};
+use keyward_tests::{Daemon, Setup, TokenSetup, openssl, site::program};
 use p256::ecdsa::{Signature as P256Signature, signature::Verifier};
+use p256::elliptic_curve::sec1::ToSec1Point;
 use p384::ecdsa::Signature as P384Signature;
 use signature::{SignatureEncoding, Signer};
 
@@ -63,7 +64,13 @@ fn a_signing_key_is_a_signer_of_the_signature_crate() {
         .unwrap()
         .with_algorithm(Algorithm::Rs256);
     let signature: keyward_client::key::RsaSignature = key.try_sign(b"message").unwrap();
-    openssl::verify_pkcs1(&daemon.public_file("rsa"), b"message", &signature.to_vec()).unwrap();
+    openssl::verify_pkcs1(
+        &daemon.public_file("rsa"),
+        "sha256",
+        b"message",
+        &signature.to_vec(),
+    )
+    .unwrap();
 }
 
 #[test]
@@ -74,8 +81,8 @@ fn handles_agree_and_unwrap() {
     let agent = agent(&daemon);
 
     let secret = p256::SecretKey::from_slice(&[7; 32]).unwrap();
-    let point = secret.public_key().to_sec1_bytes();
-    let peer = CoseKey::from_sec1(&point).unwrap();
+    let point = secret.public_key().to_sec1_point(false);
+    let peer = CoseKey::from_sec1(point.as_bytes()).unwrap();
     let key = agent.agreement_key("meeting").unwrap();
     let ours = key.agree_raw(&peer).unwrap();
     let theirs = {
