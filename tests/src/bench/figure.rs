@@ -1,6 +1,7 @@
 //! The figures.
 
 mod cpu;
+mod envelope;
 mod latency;
 mod memory;
 mod one;
@@ -41,6 +42,11 @@ pub(crate) const FIGURES: &[Figure] = &[
         name: "cpu",
         about: "processor time for a P-256 signature, agent and worker apart",
         measure: cpu::measure,
+    },
+    Figure {
+        name: "envelope",
+        about: "data keys, decrypt, unwrap, encrypt 4 KiB and HPKE",
+        measure: envelope::measure,
     },
     Figure {
         name: "memory",

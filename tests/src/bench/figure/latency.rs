@@ -28,8 +28,12 @@ pub(super) fn measure(report: &mut Report) {
     let mut rig = Rig::start();
     let mut rows = Vec::new();
     for work in Work::ALL {
-        // p11-kit refuses to derive.
-        let p11_kit = (work != Work::EcdhP256).then_some(Contestant::P11Kit(1));
+        // p11-kit refuses to derive, and AES-GCM.
+        let signs = matches!(
+            work,
+            Work::SignP256 | Work::SignRsa2048 | Work::UnwrapRsa2048
+        );
+        let p11_kit = signs.then_some(Contestant::P11Kit(1));
         let keyward = LOADS.map(Contestant::Keyward);
         let contestants: Vec<_> = DIRECT.into_iter().chain(p11_kit).chain(keyward).collect();
         let samples = rig.race_all(work, ROUNDS, DURATION, &contestants);

@@ -1,5 +1,7 @@
 //! The token as a program sees it that loads the module itself: a session a thread, handles looked up once.
 
+mod aes;
+
 use std::{
     path::Path,
     sync::Barrier,
@@ -47,6 +49,8 @@ struct Shared {
     sign_rsa: Pair,
     unwrap_rsa: Pair,
     agree_p256: Pair,
+    /// `None` for a module that refuses AES-GCM, as p11-kit's does.
+    aes: Option<aes::Aes>,
     ciphertext: Vec<u8>,
     /// The point of `sign_p256`, with which `agree_p256` agrees.
     peer: Vec<u8>,
@@ -89,6 +93,7 @@ impl Token {
             sign_rsa: rsa_key(&anchor, Attribute::Verify(true), Attribute::Sign(true)),
             unwrap_rsa,
             agree_p256: ec_key(&anchor, Attribute::Derive(true)),
+            aes: aes::Aes::open(&anchor),
             ciphertext,
             slot,
             pkcs11,
@@ -139,7 +144,12 @@ impl Token {
             shared.unwrap_rsa,
             shared.agree_p256,
         ];
-        for object in pairs.iter().flat_map(|pair| [pair.public, pair.private]) {
+        let aes = shared.aes.iter().map(aes::Aes::key);
+        for object in pairs
+            .iter()
+            .flat_map(|pair| [pair.public, pair.private])
+            .chain(aes)
+        {
             self.anchor
                 .destroy_object(object)
                 .expect("an object that was made here");
@@ -194,7 +204,11 @@ impl Shared {
                 let key = self.unwrap_rsa.private;
                 session.decrypt(&mechanism, key, &self.ciphertext).map(drop)
             }
-            Work::EcdhP256 => self.agree(session),
+            Work::EcdhP256 | Work::HpkeOpen => self.agree(session),
+            Work::Encrypt4K | Work::DataKey | Work::DecryptDataKey => match &self.aes {
+                Some(aes) => aes.work(session, work),
+                None => Err(Error::NotSupported),
+            },
         }
     }
 
