@@ -6,6 +6,7 @@ pub mod audit;
 pub mod caller;
 pub mod config;
 pub mod daemon;
+pub mod envelope;
 pub mod front;
 pub mod limit;
 pub mod monitor;

@@ -32,6 +32,9 @@ mod message;
 pub mod socket;
 
 pub use keyward_protocol as protocol;
+/// Seals to a public key without asking the agent (feature `seal`).
+#[cfg(feature = "seal")]
+pub use keyward_seal as seal;
 
 #[cfg(feature = "tokio")]
 pub use asynchronous::AsyncClient;
