@@ -74,7 +74,7 @@ fn sigterm_and_sigint_leave_no_process_and_no_socket() {
             daemon.stderr()
         );
         assert!(!daemon.socket().exists());
-        assert!(!processes.into_iter().any(runs));
+        assert!(all_end(&processes));
     }
 }
 
