@@ -7,6 +7,7 @@ use std::rc::Rc;
 use keyward_protocol::operation::Holding;
 use keyward_protocol::{ErrorCode, Failure};
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use crate::audit::{Audit, Denials, OpenIntent};
 use crate::caller::Own;
@@ -47,6 +48,8 @@ pub struct Agent {
     pub management_refused: RefCell<Option<String>>,
     /// Tokens that a person has accepted: whatever is found in their place is enrolled anew.
     pub accepting: RefCell<BTreeSet<String>>,
+    /// Keys whose versions or places are being changed.
+    pub changing: RefCell<BTreeSet<Uuid>>,
     /// Intents whose outcome is not known yet.
     pub open_intents: RefCell<Vec<OpenIntent>>,
     /// What holds the agent itself.

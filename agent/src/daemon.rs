@@ -97,6 +97,7 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
         let agent = assemble(
             config, audit, found, registry, &holds, own, monitor, &markers,
         );
+        Enroller(agent.clone()).finish_without_tokens().await;
         for token in agent.tokens.values() {
             let enroller = Rc::new(Enroller(agent.clone()));
             let supervised = supervisor::supervise(token.clone(), agent.monitor.clone(), enroller);
@@ -182,6 +183,7 @@ fn assemble(
         unwrap_failures: crate::limit::FailureLimit::default(),
         management_refused: RefCell::new(management_refused),
         accepting: RefCell::default(),
+        changing: RefCell::default(),
         open_intents: RefCell::new(found.open_intents),
         protections: protections(holds),
         started: now(),

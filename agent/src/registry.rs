@@ -4,10 +4,13 @@
 //! committed. The log holds [`Registry::mark`] in each management record, so that a registry that
 //! was rolled back is found at start by [`check_mark`].
 
+mod ballast;
 mod check;
 mod error;
 mod key;
+mod lifecycle;
 mod mark;
+mod recover;
 mod rows;
 mod schema;
 
@@ -24,17 +27,22 @@ use uuid::Uuid;
 
 use crate::audit::RegistryMark;
 
+use ballast::Ballast;
 pub use check::{
-    MAX_ALIAS, MAX_TAG_NAME, MAX_TAG_VALUE, MAX_TAGS, check_alias, check_formats, check_tags,
+    MAX_ALIAS, MAX_ALIASES, MAX_TAG_NAME, MAX_TAG_VALUE, MAX_TAGS, MAX_VERSIONS, check_alias,
+    check_formats, check_tags,
 };
 pub use error::{Invalid, RegistryError};
-pub use key::{Key, NewKey, Placement, Version};
+pub use key::{Key, NewKey, NewVersion, Placement, Version};
+pub(crate) use lifecycle::next_number;
 pub use mark::{MarkCheck, check_mark};
+pub use recover::FoundVersion;
 
 /// The open registry.
 #[derive(Debug)]
 pub struct Registry {
     connection: Connection,
+    ballast: Ballast,
     mark: RegistryMark,
     keys: BTreeMap<Uuid, Rc<Key>>,
     aliases: HashMap<String, Rc<Key>>,
@@ -55,6 +63,7 @@ impl Registry {
             keys: BTreeMap::new(),
             aliases: HashMap::new(),
             count: 0,
+            ballast: Ballast::open(path)?,
             connection,
         };
         for id in rows::key_ids(&registry.connection)? {
@@ -102,10 +111,7 @@ impl Registry {
         if let Some(alias) = new.aliases.iter().find(|a| self.aliases.contains_key(*a)) {
             return Err(RegistryError::AliasTaken(alias.clone()));
         }
-        let known = |name: &String| self.tokens.contains_key(name);
-        if let Some(placement) = new.placements.iter().find(|p| !known(&p.token)) {
-            return Err(RegistryError::UnknownToken(placement.token.clone()));
-        }
+        self.check_tokens(&new.placements)?;
         self.change(|transaction| rows::insert(transaction, &new, now()))?;
         self.reload(new.id)
     }
@@ -118,21 +124,6 @@ impl Registry {
     pub fn destroy(&mut self, id: Uuid) -> Result<Rc<Key>, RegistryError> {
         self.live(id)?;
         self.change(|transaction| rows::destroy(transaction, id))?;
-        self.reload(id)
-    }
-
-    /// Changes the state of a key; into destroyed it goes by [`Registry::destroy`] only.
-    ///
-    /// # Errors
-    /// There is no such key, it is destroyed, or the disk refuses.
-    pub fn set_state(&mut self, id: Uuid, state: KeyState) -> Result<Rc<Key>, RegistryError> {
-        self.live(id)?;
-        if state == KeyState::Destroyed {
-            return Err(
-                Invalid::new("a key is destroyed with its versions, not by its state").into(),
-            );
-        }
-        self.change(|transaction| rows::set_state(transaction, id, state))?;
         self.reload(id)
     }
 
@@ -170,18 +161,48 @@ impl Registry {
         self.mark
     }
 
-    fn live(&self, id: Uuid) -> Result<(), RegistryError> {
+    fn live(&self, id: Uuid) -> Result<Rc<Key>, RegistryError> {
         match self.keys.get(&id) {
             None => Err(RegistryError::NotFound(id)),
             Some(key) if key.state == KeyState::Destroyed => Err(RegistryError::Destroyed(id)),
-            Some(_) => Ok(()),
+            Some(key) => Ok(Rc::clone(key)),
+        }
+    }
+
+    fn check_tokens(&self, placements: &[Placement]) -> Result<(), RegistryError> {
+        let known = |name: &String| self.tokens.contains_key(name);
+        match placements.iter().find(|p| !known(&p.token)) {
+            Some(placement) => Err(RegistryError::UnknownToken(placement.token.clone())),
+            None => Ok(()),
         }
     }
 
     /// Makes a change and counts it, or leaves everything as it was.
     fn change(
         &mut self,
-        change: impl FnOnce(&Transaction<'_>) -> Result<(), RegistryError>,
+        change: impl Fn(&Transaction<'_>) -> Result<(), RegistryError>,
+    ) -> Result<(), RegistryError> {
+        // What was given up in an emergency is kept for the next one before anything else.
+        if !self.ballast.fill() {
+            return Err(RegistryError::Full);
+        }
+        self.commit(change)
+    }
+
+    /// The same for what must be possible on a full disk too.
+    fn change_urgently(
+        &mut self,
+        change: impl Fn(&Transaction<'_>) -> Result<(), RegistryError>,
+    ) -> Result<(), RegistryError> {
+        match self.commit(&change) {
+            Err(RegistryError::Full) if self.ballast.spend() => self.commit(change),
+            result => result,
+        }
+    }
+
+    fn commit(
+        &mut self,
+        change: impl Fn(&Transaction<'_>) -> Result<(), RegistryError>,
     ) -> Result<(), RegistryError> {
         let transaction = self
             .connection

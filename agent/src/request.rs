@@ -135,11 +135,18 @@ pub async fn serve(
     record(agent, origin, action, reservation, &entry, result).await
 }
 
-/// Room for the record, before anything is done. Locking and asking how things are work on a full
-/// disk too.
+/// Room for the record, before anything is done. What takes keys out of use, and asking how things
+/// are, work on a full disk too.
 fn reserve(agent: &Agent, code: OperationCode, permitted: bool) -> Result<Reservation, AuditError> {
     match code {
-        OperationCode::Lock | OperationCode::Status if permitted => agent.audit.reserve_emergency(),
+        OperationCode::Lock
+        | OperationCode::Disable
+        | OperationCode::MarkCompromised
+        | OperationCode::Status
+            if permitted =>
+        {
+            agent.audit.reserve_emergency()
+        }
         _ => match agent.audit.reserve() {
             // The disk may have recovered since the write that failed.
             Err(AuditError::Failed(_)) => {
@@ -185,10 +192,11 @@ async fn process(
         return Err(denied(action));
     };
     if class == OperationClass::Manage
-        && !matches!(request.code(), OperationCode::Lock | OperationCode::Unlock)
+        && !works_without_registry(request.code())
         && let Some(why) = &*agent.management_refused.borrow()
     {
-        return Err(Failure::new(ErrorCode::RegistryMismatch, why.clone()).hint("keyward status"));
+        return Err(Failure::new(ErrorCode::RegistryMismatch, why.clone())
+            .hint("put the right registry.db back, or: keyward registry accept"));
     }
     // In a box of its own: what is moved about before it is small then.
     let with = With {
@@ -198,6 +206,17 @@ async fn process(
         deadline,
     };
     Box::pin(with.dispatch(request, key, entry)).await
+}
+
+/// What needs no registry, or puts the right one in the place of the one that does not fit the log.
+fn works_without_registry(code: OperationCode) -> bool {
+    matches!(
+        code,
+        OperationCode::Lock
+            | OperationCode::Unlock
+            | OperationCode::AcceptRegistry
+            | OperationCode::Restore
+    )
 }
 
 /// Makes sure that what is known about the caller's program is new enough.

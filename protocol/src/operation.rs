@@ -26,7 +26,7 @@ pub use import::{Import, KeyMaterial};
 pub use lifecycle::{
     Alias, Disable, Enable, MarkCompromised, Recovered, Rescan, Rescanned, Rotate, Tag,
 };
-pub use manage::{AcceptToken, ChangePin, Create, Destroy, Done, Lock, Unlock};
+pub use manage::{AcceptRegistry, AcceptToken, ChangePin, Create, Destroy, Done, Lock, Unlock};
 pub use read::{
     Describe, GetPublicKey, Holding, KeyDescription, KeyList, KeySummary, List, LoginState,
     PlacementDescription, PublicKey, Status, StatusReport, TokenStatus, VersionDescription,
@@ -196,6 +196,8 @@ operations! {
     Backup = 46, "backup", Manage => BackupPart;
     /// A part of such a copy, to be taken over.
     Restore = 47, "restore", Manage => Restored;
+    /// Says that the registry as it is is the right one, though the log knows another.
+    AcceptRegistry = 48, "accept-registry", Manage => Done;
     /// The keys.
     List = 64, "list", Read => KeyList;
     /// All that is known about a key.

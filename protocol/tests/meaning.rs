@@ -226,6 +226,7 @@ fn every_field_is_under_its_number() {
             dry_run: true,
         }
         .into(),
+        AcceptRegistry {}.into(),
         Subscribe {}.into(),
         Absorb {
             stream: 3,
@@ -238,7 +239,7 @@ fn every_field_is_under_its_number() {
     for request in requests {
         let form = if matches!(
             request.code(),
-            OperationCode::Status | OperationCode::Subscribe
+            OperationCode::Status | OperationCode::Subscribe | OperationCode::AcceptRegistry
         ) {
             "shortest"
         } else {

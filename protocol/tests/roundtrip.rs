@@ -278,6 +278,7 @@ fn lifecycle_request() -> impl Strategy<Value = Request> {
             spend_withheld_try: any::<bool>()
         })
         .prop_map(Request::from),
+        Just(()).prop_map(|()| Request::from(AcceptRegistry {})),
         fields!(Rescan { token: of(text()) }).prop_map(Request::from),
         fields!(Backup {
             offset: any::<u64>()

@@ -308,6 +308,7 @@ fn reply_again(code: OperationCode, body: &[u8]) -> Result<Vec<u8>, CborError> {
         OperationCode::Alias => again::<operation::Alias>(body),
         OperationCode::Tag => again::<operation::Tag>(body),
         OperationCode::ChangePin => again::<operation::ChangePin>(body),
+        OperationCode::AcceptRegistry => again::<operation::AcceptRegistry>(body),
         OperationCode::Rescan => again::<operation::Rescan>(body),
         OperationCode::Backup => again::<operation::Backup>(body),
         OperationCode::Restore => again::<operation::Restore>(body),

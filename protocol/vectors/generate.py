@@ -378,7 +378,7 @@ OPERATIONS = {
     "encrypt": 7, "decrypt": 8, "generate-data-key": 9, "re-encrypt": 10, "wrap": 11, "mac": 12, "verify-mac": 13,
     "hpke-open": 14, "request-certificate": 15, "import": 37, "rotate": 38, "enable": 39, "disable": 40,
     "mark-compromised": 41, "alias": 42, "tag": 43, "change-pin": 44, "rescan": 45, "backup": 46, "restore": 47,
-    "subscribe": 67, "absorb": 68,
+    "accept-registry": 48, "subscribe": 67, "absorb": 68,
 }
 
 
@@ -478,6 +478,7 @@ def request_file(keys):
         "rescan": [("shortest", {}), ("all fields", {0: "main"})],
         "backup": [("all fields", {0: 2**40})],
         "restore": [("all fields", {0: 49152, 1: b"part", 2: 49156, 3: bytes(range(32)), 4: True})],
+        "accept-registry": [("shortest", {})],
         "subscribe": [("shortest", {})],
         "absorb": [("all fields", {0: 3, 1: 2**40, 2: b"part"})],
     }
@@ -497,7 +498,7 @@ def request_file(keys):
     def refused(name, data, code="malformed", call_id=7):
         f.reject(name, data, code, id=call_id)
 
-    for number in (0, 16, 31, 48, 63, 69, 1000, 2**32 - 1):
+    for number in (0, 16, 31, 49, 63, 69, 1000, 2**32 - 1):
         refused(f"operation {number}", call(number, {}), "unsupported")
     refused("an unknown operation with any body", call(99, [1, {"x": b"y"}]), "unsupported")
     # Bodies: the id is known, the connection goes on.

@@ -9,6 +9,10 @@ use super::error::Invalid;
 
 /// The longest alias, in bytes.
 pub const MAX_ALIAS: usize = 256;
+/// How many aliases a key can have: a description of it fits into a frame.
+pub const MAX_ALIASES: usize = 50;
+/// How many versions a key can have, for the same reason.
+pub const MAX_VERSIONS: usize = 100;
 /// How many tags a key can have.
 pub const MAX_TAGS: usize = 50;
 /// The longest name of a tag, in bytes.
@@ -45,6 +49,19 @@ pub fn check_alias(alias: &str) -> Result<(), Invalid> {
     }
     if Uuid::try_parse(alias).is_ok() {
         return wrong("looks like a key's id");
+    }
+    Ok(())
+}
+
+/// Checks how many aliases a key has.
+///
+/// # Errors
+/// They are too many.
+pub(super) fn check_alias_count(count: usize) -> Result<(), Invalid> {
+    if count > MAX_ALIASES {
+        return Err(Invalid::new(format!(
+            "a key has at most {MAX_ALIASES} aliases, not {count}"
+        )));
     }
     Ok(())
 }

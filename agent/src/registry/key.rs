@@ -6,7 +6,7 @@ use keyward_backend::VersionId;
 use keyward_protocol::{CoseKey, Format, KeyState, KeyType, Purpose, Thumbprint};
 use uuid::Uuid;
 
-use super::check::{check_alias, check_formats, check_tags};
+use super::check::{check_alias, check_alias_count, check_formats, check_tags};
 use super::error::Invalid;
 
 /// What a person names: one purpose, one or several versions.
@@ -115,6 +115,28 @@ pub struct NewKey {
     pub placements: Vec<Placement>,
 }
 
+/// A further version of a key that is there.
+#[derive(Clone, Debug)]
+pub struct NewVersion {
+    /// Its id, which the intent names.
+    pub id: VersionId,
+    /// Its public part; a secret key has none.
+    pub public: Option<CoseKey>,
+    /// Where it lives.
+    pub placements: Vec<Placement>,
+}
+
+/// Checks that a public part is there where the type has one, and is of the type.
+pub(super) fn check_public(key_type: KeyType, public: Option<&CoseKey>) -> Result<(), Invalid> {
+    match public {
+        None if key_type.secret_length().is_some() => Ok(()),
+        Some(public) if public.key_type() == Some(key_type) => Ok(()),
+        _ => Err(Invalid::new(format!(
+            "its public part is not that of a key of type {key_type}"
+        ))),
+    }
+}
+
 impl NewKey {
     /// Checks everything that needs no look into the registry.
     ///
@@ -122,16 +144,7 @@ impl NewKey {
     /// What is wrong with it.
     pub fn check(&self) -> Result<(), Invalid> {
         let key_type = self.key_type;
-        let secret = key_type.secret_length().is_some();
-        match &self.public {
-            None if secret => {}
-            Some(public) if public.key_type() == Some(key_type) => {}
-            _ => {
-                return Err(Invalid::new(format!(
-                    "its public part is not that of a key of type {key_type}"
-                )));
-            }
-        }
+        check_public(key_type, self.public.as_ref())?;
         if self.purpose.algorithms(key_type).is_empty() {
             return Err(Invalid::new(format!(
                 "a {key_type} key can't have the purpose {}",
@@ -143,6 +156,7 @@ impl NewKey {
         }
         check_formats(self.purpose, &self.formats)?;
         check_tags(&self.tags)?;
+        check_alias_count(self.aliases.len())?;
         for alias in &self.aliases {
             check_alias(alias)?;
         }

@@ -1,5 +1,8 @@
 //! Whether the registry is the one that the log knows.
 
+use keyward_backend::VersionId;
+use keyward_protocol::KeyState;
+
 use super::Registry;
 use crate::audit::{Found, OpenIntent, RegistryMark};
 
@@ -15,7 +18,7 @@ pub enum MarkCheck {
     Ahead {
         /// How many changes.
         generations: u64,
-        /// The intents, one of which stands for each change.
+        /// The intents whose change the registry shows, one of which stands for each.
         intents: Vec<OpenIntent>,
     },
     /// One of them was changed or rolled back: refuse management.
@@ -38,15 +41,44 @@ pub fn check_mark(found: &Found, registry: &Registry) -> MarkCheck {
             digest: now.digest,
         },
     };
-    let intents = &found.open_intents;
+    let explains = |intent: &&OpenIntent| registry.shows(intent);
+    let intents: Vec<_> = found
+        .open_intents
+        .iter()
+        .filter(explains)
+        .cloned()
+        .collect();
     match now.generation.checked_sub(before.generation) {
         Some(ahead @ 1..) if ahead <= intents.len() as u64 => MarkCheck::Ahead {
             generations: ahead,
-            intents: intents.clone(),
+            intents,
         },
         ahead => MarkCheck::Mismatch {
             text: mismatch(found, before, now, ahead),
         },
+    }
+}
+
+impl Registry {
+    /// Whether an open intent may stand for a change: the registry has what it was to bring about.
+    fn shows(&self, intent: &OpenIntent) -> bool {
+        let key = intent.key.and_then(|id| self.keys.get(&id));
+        match intent.op.as_str() {
+            "create" | "import" | "rotate" => key.is_some_and(|key| {
+                let version = intent.version_id.map(VersionId::from);
+                key.versions.iter().any(|other| Some(other.id) == version)
+            }),
+            "destroy" => key.is_some_and(|key| key.state == KeyState::Destroyed),
+            "enable" => key.is_some_and(|key| key.state == KeyState::Active),
+            "disable" => key.is_some_and(|key| key.state == KeyState::Suspended),
+            "mark-compromised" => key.is_some_and(|key| key.state == KeyState::Compromised),
+            "alias" | "tag" => key.is_some(),
+            "pin-token" | "rescan" => intent
+                .token
+                .as_ref()
+                .is_some_and(|token| self.tokens.contains_key(token)),
+            _ => false,
+        }
     }
 }
 

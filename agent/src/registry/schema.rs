@@ -83,6 +83,8 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<(), RegistryError
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
+    // The sealed agent has no folder for temporary files.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     migrate(connection, version)
 }
 

@@ -6,7 +6,9 @@
 )]
 mod changes;
 mod file;
+mod lifecycle;
 mod marks;
+mod recover;
 mod round_trip;
 
 use std::path::PathBuf;

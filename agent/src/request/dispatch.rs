@@ -30,6 +30,15 @@ impl With<'_> {
             Request::GetPublicKey(op) => encode(&read::public_key(&*key()?, &op, entry)?),
             Request::Create(op) => encode(&self.create(op, entry).await?),
             Request::Destroy(op) => encode(&self.destroy(&*key()?, &op, entry).await?),
+            Request::Import(op) => encode(&self.import(key().ok(), op, entry).await?),
+            Request::Rotate(_) => encode(&self.rotate(&*key()?, entry).await?),
+            Request::Enable(_) => encode(&self.enable(&*key()?, entry).await?),
+            Request::Disable(_) => encode(&self.disable(&*key()?, entry).await?),
+            Request::MarkCompromised(_) => encode(&self.mark_compromised(&*key()?, entry).await?),
+            Request::Alias(op) => encode(&self.alias(&*key()?, &op, entry).await?),
+            Request::Tag(op) => encode(&self.tag(&*key()?, &op, entry).await?),
+            Request::Rescan(op) => encode(&self.rescan(&op, entry).await?),
+            Request::AcceptRegistry(_) => encode(&self.accept_registry(entry).await?),
             Request::Unlock(op) => encode(&self.unlock(op, entry).await?),
             Request::Lock(op) => encode(&self.lock(&op, entry).await?),
             Request::AcceptToken(op) => encode(&self.accept_token(&op, entry).await?),
@@ -73,7 +82,8 @@ pub(super) fn key_name(request: &Request) -> Option<&str> {
         Request::Import(op) => return op.existing.as_deref(),
         // The ciphertext names its key where the caller does not: whether there is one is not told.
         Request::Decrypt(_) | Request::ReEncrypt(_) => return None,
-        Request::ChangePin(_)
+        Request::AcceptRegistry(_)
+        | Request::ChangePin(_)
         | Request::Rescan(_)
         | Request::Backup(_)
         | Request::Restore(_)

@@ -4,18 +4,32 @@
 //! agent chose, so that whatever a crash leaves behind can be told apart and finished
 //! ([`super::reconcile`]).
 
+mod accept;
 mod create;
 mod destroy;
+mod import;
+mod intents;
+mod label;
+mod material;
+mod names;
+mod prove;
+mod rescan;
+mod rotate;
+mod state;
 mod token;
 
-use keyward_protocol::{ErrorCode, Failure, Format, Purpose};
+use std::time::Duration;
+
+use keyward_backend::KeyReport;
+use keyward_protocol::{ErrorCode, Failure};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::answer::audit_unavailable;
 use super::{Entry, Origin};
 use crate::agent::Agent;
 use crate::audit::{Kind, OpenIntent, Record, RegistryMark};
-use crate::registry::RegistryError;
+use crate::registry::{Placement, RegistryError};
 use crate::worker::Token;
 
 /// Writes an intent and puts it onto the disk.
@@ -26,7 +40,12 @@ pub(in crate::request) async fn intend(
     entry: &mut Entry,
 ) -> Result<OpenIntent, Failure> {
     let unavailable = |error| audit_unavailable(&error);
-    let reservation = agent.audit.reserve().map_err(unavailable)?;
+    let reservation = match op {
+        // What takes a key out of use works on a full disk too.
+        "disable" | "mark-compromised" => agent.audit.reserve_emergency(),
+        _ => agent.audit.reserve(),
+    };
+    let reservation = reservation.map_err(unavailable)?;
     let caller = origin.caller.audit_json();
     let mut record = Record::new(Kind::ManageIntent, op);
     record.caller = Some(&caller);
@@ -34,6 +53,7 @@ pub(in crate::request) async fn intend(
     record.version = entry.version;
     record.alias = entry.alias.as_deref();
     record.token = entry.token.as_deref();
+    record.length = entry.length.map(|length| length as u64);
     record.registry = Some(mark(agent));
     record.detail = entry.detail.as_deref();
     let seq = agent
@@ -74,11 +94,40 @@ pub(in crate::request) fn is_unknown(failure: &Failure) -> bool {
     )
 }
 
-/// CKA_LABEL: what a rescan needs to know what the object is.
-pub(in crate::request) fn label(key: Uuid, purpose: Purpose, formats: &[Format]) -> String {
-    let formats: Vec<_> = formats.iter().map(|format| format.name()).collect();
-    format!("keyward:{key}:1:{purpose}:{}", formats.join(","))
+/// A key whose versions or places are being changed: one change at a time, since the undoing of one
+/// would destroy what another made.
+pub(in crate::request) struct Changing<'a> {
+    agent: &'a Agent,
+    key: Uuid,
 }
+
+impl<'a> Changing<'a> {
+    /// Takes hold of a key.
+    pub(in crate::request) fn begin(agent: &'a Agent, key: Uuid) -> Result<Self, Failure> {
+        if agent.changing.borrow_mut().insert(key) {
+            return Ok(Self { agent, key });
+        }
+        Err(Failure::new(
+            ErrorCode::Busy,
+            "the key is being changed by another request",
+        ))
+    }
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        self.agent.changing.borrow_mut().remove(&self.key);
+    }
+}
+
+/// Until when what was begun may be undone, also behind the deadline of the request.
+pub(in crate::request) fn undo_deadline(deadline: Instant) -> Instant {
+    let soon = Instant::now().checked_add(UNDO);
+    soon.map_or(deadline, |soon| deadline.max(soon))
+}
+
+/// How long undoing may take at least.
+const UNDO: Duration = Duration::from_secs(5);
 
 /// The registry as it is now.
 pub(in crate::request) fn mark(agent: &Agent) -> RegistryMark {
@@ -101,6 +150,26 @@ pub(in crate::request) fn unexpected(token: &Token) -> Failure {
             token.name()
         ),
     )
+}
+
+/// Where a key lives, as its token said.
+pub(in crate::request) fn placement(token: &Token, report: KeyReport) -> Placement {
+    Placement {
+        token: token.name().to_owned(),
+        locator: report.locator,
+        local: report.local,
+        always_sensitive: report.always_sensitive,
+        never_extractable: report.never_extractable,
+    }
+}
+
+/// What the registry did not take: a name that somebody has, a value that can't be, or its disk.
+pub(in crate::request) fn registry_refused(error: &RegistryError) -> Failure {
+    match error {
+        RegistryError::AliasTaken(alias) => alias_taken(alias),
+        RegistryError::Invalid(words) => Failure::new(ErrorCode::Invalid, words.to_string()),
+        error => registry_failed(error),
+    }
 }
 
 pub(in crate::request) fn registry_failed(error: &RegistryError) -> Failure {

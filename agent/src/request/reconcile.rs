@@ -70,15 +70,46 @@ impl Enrolment for Enroller {
 }
 
 impl Enroller {
+    /// Writes the outcomes of changes that no token had a part in: the registry has them or not.
+    pub(crate) async fn finish_without_tokens(&self) {
+        if self.0.management_refused.borrow().is_some() {
+            return;
+        }
+        let open: Vec<_> = self.0.open_intents.borrow().clone();
+        for intent in open.iter().filter(|intent| intent.token.is_none()) {
+            let mut record = Record::new(Kind::ManageOutcome, &intent.op);
+            record.key = intent.key;
+            record.version = intent.version_id.map(VersionId::from);
+            record.alias = intent.alias.as_deref();
+            record.intent = Some(intent.audit_id);
+            let before = intent.registry.map(|mark| mark.generation);
+            let changed = before.is_some_and(|before| before < mark(&self.0).generation);
+            let (outcome, detail) = if changed {
+                (Outcome::Ok, "finished: the registry was changed since")
+            } else {
+                let failed = Outcome::Failed(ErrorCode::Internal);
+                (failed, "undone: the registry was not changed")
+            };
+            record.detail = Some(detail);
+            if self.tell(record, outcome).await.is_err() {
+                return;
+            }
+            let mut intents = self.0.open_intents.borrow_mut();
+            intents.retain(|other| other.audit_id != intent.audit_id);
+        }
+    }
+
     /// Finishes an intent whose outcome is not known; false if the token could not be asked.
     async fn finish(&self, token: &Token, intent: &OpenIntent) -> bool {
         let version = intent.version_id.map(VersionId::from);
         let (outcome, detail) = match (intent.op.as_str(), intent.key, version) {
-            ("create", Some(key), Some(version)) if self.has(key, version) => {
+            ("create" | "import" | "rotate", Some(key), Some(version))
+                if self.has(token, key, version) =>
+            {
                 (Outcome::Ok, "adopted: the registry has the key")
             }
             // Nobody was told of the key, so nobody can miss it.
-            ("create", _, Some(version)) => {
+            ("create" | "import" | "rotate", _, Some(version)) => {
                 if !token.destroy_orphan(version).await {
                     return false;
                 }
@@ -86,7 +117,7 @@ impl Enroller {
                 (failed, "undone: the orphan is destroyed")
             }
             ("destroy", Some(key), _) => {
-                if !self.destroy_rest(token, key).await {
+                if !self.destroy_rest(token, key, intent).await {
                     return false;
                 }
                 (Outcome::Ok, "finished: the key is destroyed")
@@ -108,23 +139,32 @@ impl Enroller {
         self.tell(record, outcome).await.is_ok()
     }
 
-    fn has(&self, key: Uuid, version: VersionId) -> bool {
+    /// Whether the registry has the version, on this token.
+    fn has(&self, token: &Token, key: Uuid, version: VersionId) -> bool {
         let key = self.0.registry.borrow().key(&key.to_string());
-        key.is_some_and(|key| key.versions.iter().any(|other| other.id == version))
+        let version = key.and_then(|key| key.versions.iter().find(|v| v.id == version).cloned());
+        version.is_some_and(|v| v.placements.iter().any(|p| p.token == token.name()))
     }
 
-    /// Destroys what a person had decided to destroy.
-    async fn destroy_rest(&self, token: &Token, id: Uuid) -> bool {
+    /// Destroys what a person had decided to destroy, on this token; the key is destroyed with the
+    /// last of its tokens.
+    async fn destroy_rest(&self, token: &Token, id: Uuid, intent: &OpenIntent) -> bool {
         let key = self.0.registry.borrow().key(&id.to_string());
         let Some(key) = key.filter(|key| key.state != KeyState::Destroyed) else {
             return true;
         };
-        let placed = |name: &str| name == token.name();
         for version in &key.versions {
-            let elsewhere = version.placements.iter().any(|p| !placed(&p.token));
-            if elsewhere || !token.destroy_orphan(version.id).await {
+            let here = version.placements.iter().any(|p| p.token == token.name());
+            if here && !token.destroy_orphan(version.id).await {
                 return false;
             }
+        }
+        let other = |other: &OpenIntent| {
+            (other.op.as_str(), other.key) == ("destroy", Some(id))
+                && other.audit_id != intent.audit_id
+        };
+        if self.0.open_intents.borrow().iter().any(other) {
+            return true;
         }
         self.0.registry.borrow_mut().destroy(id).is_ok()
     }

@@ -96,26 +96,28 @@ pub(super) fn fitting(
     })
 }
 
-pub(super) fn current(key: &Key) -> Result<&Version, Failure> {
+pub(in crate::request) fn current(key: &Key) -> Result<&Version, Failure> {
     key.current()
         .ok_or_else(|| Failure::new(ErrorCode::WrongState, "the key has no version left"))
 }
 
-/// The version of a number, or the current one.
+/// The version of a number, or the current one; not one that is destroyed.
 pub(in crate::request) fn numbered(key: &Key, number: Option<u32>) -> Result<&Version, Failure> {
     let Some(number) = number else {
         return current(key);
     };
-    key.versions
-        .iter()
-        .find(|version| version.number == number)
-        .ok_or_else(|| {
-            Failure::new(
-                ErrorCode::NotFound,
-                format!("the key has no version {number}"),
-            )
-            .hint(format!("keyward key show {}", key.id_text))
-        })
+    let hint = format!("keyward key show {}", key.id_text);
+    match key.version(number) {
+        None => {
+            let words = format!("the key has no version {number}");
+            Err(Failure::new(ErrorCode::NotFound, words).hint(hint))
+        }
+        Some(version) if version.state == KeyState::Destroyed => {
+            let words = format!("version {number} of the key is destroyed");
+            Err(Failure::new(ErrorCode::WrongState, words).hint(hint))
+        }
+        Some(version) => Ok(version),
+    }
 }
 
 pub(in crate::request) fn misbehaved(token: &Token) -> Failure {

@@ -78,6 +78,12 @@ pub struct AcceptToken {
     pub token: String,
 }
 
+/// Says that the registry as it is is the right one from now on, though the log knows another: it
+/// was lost or put back, and a person knows. Wrong state where the two belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct AcceptRegistry {}
+
 /// Changes a token's PIN. The old one counts as a try.
 #[derive(Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]

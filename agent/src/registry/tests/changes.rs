@@ -67,7 +67,7 @@ fn what_is_taken_or_wrong_changes_nothing() {
         "needs a format",
         "can't have the purpose unwrap",
         "destroyed already",
-        "of this size",
+        "public part",
     ];
     for (words, expected) in words.iter().zip(expected) {
         assert!(words.contains(expected), "{words}");

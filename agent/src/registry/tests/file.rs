@@ -136,3 +136,40 @@ fn on_a_full_disk_a_change_fails_as_a_whole() {
     drop(registry);
     assert_eq!(contents(&Registry::open(&path).unwrap()), after);
 }
+
+#[test]
+fn on_a_full_disk_a_key_can_still_be_taken_out_of_use() {
+    const NAME: &str = "registry::tests::file::on_a_full_disk_a_key_can_still_be_taken_out_of_use";
+    let Some(disk) = tmpfs::mounted(NAME, "1m") else {
+        return;
+    };
+    let path = disk.join("registry.db");
+    let mut registry = open(&path);
+    let kept = |disk: &Path| fs::metadata(disk.join("registry.ballast")).unwrap().len();
+    assert_eq!(kept(&disk), 64 << 10);
+    let keys: Vec<_> = (1..=3)
+        .map(|id| registry.insert(sign_key(id, "")).unwrap().id)
+        .collect();
+    let ballast = tmpfs::fill(&disk);
+    let full = loop {
+        // The write-ahead log has some room left.
+        let tag = BTreeMap::from([("n".to_owned(), registry.generation().to_string())]);
+        if let Err(error) = registry.set_tags(keys[0], &tag, &[]) {
+            break error;
+        }
+    };
+    assert!(matches!(full, RegistryError::Full), "{full}");
+    registry.set_state(keys[1], KeyState::Suspended).unwrap();
+    let key = registry.set_state(keys[2], KeyState::Compromised).unwrap();
+    assert_eq!(key.versions[0].state, KeyState::Compromised);
+    assert_eq!(kept(&disk), 0);
+    // What was given up belongs to the next emergency.
+    let refused = registry.set_state(keys[1], KeyState::Active).unwrap_err();
+    assert!(matches!(refused, RegistryError::Full), "{refused}");
+    fs::remove_file(ballast).unwrap();
+    registry.set_state(keys[1], KeyState::Active).unwrap();
+    assert_eq!(kept(&disk), 64 << 10);
+    let after = contents(&registry);
+    drop(registry);
+    assert_eq!(contents(&Registry::open(&path).unwrap()), after);
+}

@@ -111,6 +111,19 @@ fn a_registry_that_was_rolled_back_is_found() {
     assert!(text.contains("no record"), "{text}");
 }
 
+/// The intent to make the key of a number.
+fn intend(audit: &Audit, registry: &Registry, id: u128) -> u64 {
+    let record = Record {
+        key: Some(Uuid::from_u128(id)),
+        version: Some(sign_key(id, "").version),
+        registry: Some(registry.mark()),
+        ..Record::new(Kind::ManageIntent, "create")
+    };
+    let seq = audit.append(audit.reserve().unwrap(), &record).unwrap();
+    audit.sync_now().unwrap();
+    seq.index()
+}
+
 #[test]
 fn changes_whose_outcome_was_not_written_are_explained_by_their_intents() {
     let (folder, path) = path();
@@ -118,10 +131,11 @@ fn changes_whose_outcome_was_not_written_are_explained_by_their_intents() {
     let mut registry = open(&path);
     let pinned = log(&audit, Kind::ManageIntent, None, &registry);
     log(&audit, Kind::ManageOutcome, Some(pinned), &registry);
-    let first = log(&audit, Kind::ManageIntent, None, &registry);
-    let second = log(&audit, Kind::ManageIntent, None, &registry);
+    let intents = [intend(&audit, &registry, 1), intend(&audit, &registry, 2)];
+    // One that never came to anything explains nothing.
+    intend(&audit, &registry, 9);
     drop(audit);
-    for changes in 0..3_u64 {
+    for changes in 0..3_u128 {
         let (_audit, found) = restarted(folder.path());
         let check = match check_mark(&found, &registry) {
             MarkCheck::Match => (0, Vec::new()),
@@ -131,15 +145,28 @@ fn changes_whose_outcome_was_not_written_are_explained_by_their_intents() {
             } => (generations, intents.iter().map(|i| i.audit_id).collect()),
             other => panic!("{other:?}"),
         };
-        let ids = if changes > 0 {
-            vec![first, second]
-        } else {
-            Vec::new()
-        };
-        assert_eq!(check, (changes, ids));
-        registry.insert(sign_key(changes.into(), "")).unwrap();
+        let changed = usize::try_from(changes).unwrap();
+        assert_eq!(check, (changes as u64, intents[..changed].to_vec()));
+        registry.insert(sign_key(changes + 1, "")).unwrap();
     }
-    // Three changes and two intents.
+    // Three changes, and two intents that show.
+    let (_audit, found) = restarted(folder.path());
+    assert!(matches!(
+        check_mark(&found, &registry),
+        MarkCheck::Mismatch { .. }
+    ));
+}
+
+#[test]
+fn an_old_intent_does_not_explain_a_change_made_without_the_log() {
+    let (folder, path) = path();
+    let (audit, _) = restarted(folder.path());
+    let mut registry = open(&path);
+    let pinned = log(&audit, Kind::ManageIntent, None, &registry);
+    log(&audit, Kind::ManageOutcome, Some(pinned), &registry);
+    intend(&audit, &registry, 1);
+    drop(audit);
+    registry.insert(sign_key(2, "")).unwrap();
     let (_audit, found) = restarted(folder.path());
     assert!(matches!(
         check_mark(&found, &registry),

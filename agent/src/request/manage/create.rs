@@ -1,16 +1,21 @@
 //! `create`.
 
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
 use keyward_backend::message::{Generate, Outcome, Work};
-use keyward_backend::{KeyReport, VersionId};
+use keyward_backend::{KeyReport, TokenReport, VersionId};
 use keyward_protocol::operation::{Create, KeyDescription};
 use keyward_protocol::{ErrorCode, Failure, Format, KeyState, KeyType, Purpose};
 use uuid::Uuid;
 
+use super::label::Label;
 use super::{
-    alias_taken, intend, is_unknown, label, leave_open, mark, registry_failed, unexpected,
+    alias_taken, intend, is_unknown, leave_open, mark, placement, registry_refused, undo_deadline,
+    unexpected,
 };
 use crate::agent::Agent;
-use crate::registry::{self, Key, NewKey, RegistryError};
+use crate::registry::{self, Key, NewKey};
 use crate::request::{Entry, With, read};
 use crate::worker::Token;
 
@@ -35,9 +40,15 @@ impl With<'_> {
         entry.detail = Some(format!("{} {}", op.purpose, op.key_type));
         let intent = intend(agent, origin, "create", entry).await?;
 
+        let label = Label {
+            key,
+            number: 1,
+            purpose: op.purpose,
+            formats: formats.clone(),
+        };
         let generate = Work::Generate(Generate {
             id: version,
-            label: label(key, op.purpose, &formats),
+            label: label.to_string(),
             key_type: op.key_type,
             purpose: op.purpose,
         });
@@ -58,6 +69,7 @@ impl With<'_> {
             }
             Err(failure) => {
                 // The registry does not have it, so the token must not keep it.
+                let deadline = undo_deadline(deadline);
                 match token
                     .call(authorised, Work::Destroy(version), deadline)
                     .await
@@ -72,55 +84,90 @@ impl With<'_> {
 
 /// Refuses what can't become a key, before anything is written.
 fn check(agent: &Agent, token: &Token, op: &Create) -> Result<Vec<Format>, Failure> {
-    let invalid = |text: String| Failure::new(ErrorCode::Invalid, text);
-    if op.purpose.algorithms(op.key_type).is_empty() {
-        let fitting: Vec<_> = KeyType::ALL
-            .into_iter()
-            .filter(|key_type| !op.purpose.algorithms(*key_type).is_empty())
-            .map(KeyType::name)
-            .collect();
-        return Err(invalid(format!(
-            "a key of type {} can't {}; one of type {} can",
-            op.key_type,
-            op.purpose,
-            fitting.join(", ")
-        )));
-    }
-    let formats = match (&op.formats, op.purpose) {
-        (Some(formats), _) => formats.clone(),
-        (None, Purpose::Sign) => vec![Format::Raw],
-        (None, _) => Vec::new(),
+    let wanted = Wanted {
+        purpose: op.purpose,
+        key_type: op.key_type,
+        alias: op.alias.as_deref(),
+        formats: op.formats.as_deref(),
+        tags: op.tags.as_ref(),
     };
-    registry::check_formats(op.purpose, &formats).map_err(|error| invalid(error.to_string()))?;
-    if op.key_type == KeyType::Ed25519 && formats.contains(&Format::Digest) {
-        return Err(invalid("Ed25519 signs messages, not digests".into()));
-    }
-    if let Some(alias) = &op.alias {
-        registry::check_alias(alias).map_err(|error| invalid(error.to_string()))?;
-        if agent.registry.borrow().key(alias).is_some() {
-            return Err(alias_taken(alias));
-        }
-    }
-    if let Some(tags) = &op.tags {
-        registry::check_tags(tags).map_err(|error| invalid(error.to_string()))?;
-    }
+    let formats = wanted.check(agent)?;
     if let Some(report) = token.report()
         && token.is_ready()
-        && !report.key_types.contains(&op.key_type)
     {
-        let names: Vec<_> = report.key_types.iter().map(|t| t.name()).collect();
-        return Err(Failure::new(
-            ErrorCode::MechanismInvalid,
-            format!(
-                "token {} can't make a key of type {}; it can make {}",
-                token.name(),
-                op.key_type,
-                names.join(", ")
-            ),
-        ));
+        can_make(token, &report, op.key_type)?;
     }
     token.refuse_unless_ready()?;
     Ok(formats)
+}
+
+/// Refuses what the token can't make.
+pub(super) fn can_make(
+    token: &Token,
+    report: &TokenReport,
+    key_type: KeyType,
+) -> Result<(), Failure> {
+    if report.key_types.contains(&key_type) {
+        return Ok(());
+    }
+    let names: Vec<_> = report.key_types.iter().map(|t| t.name()).collect();
+    Err(Failure::new(
+        ErrorCode::MechanismInvalid,
+        format!(
+            "token {} can't make a key of type {key_type}; it can make {}",
+            token.name(),
+            names.join(", ")
+        ),
+    ))
+}
+
+/// What a new key is to be.
+pub(super) struct Wanted<'a> {
+    pub(super) purpose: Purpose,
+    pub(super) key_type: KeyType,
+    pub(super) alias: Option<&'a str>,
+    pub(super) formats: Option<&'a [Format]>,
+    pub(super) tags: Option<&'a BTreeMap<String, String>>,
+}
+
+impl Wanted<'_> {
+    /// Refuses what can't become a key; the formats that it gets.
+    pub(super) fn check(&self, agent: &Agent) -> Result<Vec<Format>, Failure> {
+        let Self {
+            purpose, key_type, ..
+        } = *self;
+        let invalid = |text: String| Failure::new(ErrorCode::Invalid, text);
+        if purpose.algorithms(key_type).is_empty() {
+            let fitting: Vec<_> = KeyType::ALL
+                .into_iter()
+                .filter(|key_type| !purpose.algorithms(*key_type).is_empty())
+                .map(KeyType::name)
+                .collect();
+            return Err(invalid(format!(
+                "a key of type {key_type} can't {purpose}; one of type {} can",
+                fitting.join(", ")
+            )));
+        }
+        let formats = match (self.formats, purpose) {
+            (Some(formats), _) => formats.to_vec(),
+            (None, Purpose::Sign) => vec![Format::Raw],
+            (None, _) => Vec::new(),
+        };
+        registry::check_formats(purpose, &formats).map_err(|error| invalid(error.to_string()))?;
+        if key_type == KeyType::Ed25519 && formats.contains(&Format::Digest) {
+            return Err(invalid("Ed25519 signs messages, not digests".into()));
+        }
+        if let Some(alias) = self.alias {
+            registry::check_alias(alias).map_err(|error| invalid(error.to_string()))?;
+            if agent.registry.borrow().key(alias).is_some() {
+                return Err(alias_taken(alias));
+            }
+        }
+        if let Some(tags) = self.tags {
+            registry::check_tags(tags).map_err(|error| invalid(error.to_string()))?;
+        }
+        Ok(formats)
+    }
 }
 
 fn store(
@@ -131,11 +178,10 @@ fn store(
     op: Create,
     formats: Vec<Format>,
     report: KeyReport,
-) -> Result<std::rc::Rc<Key>, Failure> {
+) -> Result<Rc<Key>, Failure> {
     if report.key_type != Some(op.key_type) {
         return Err(unexpected(token));
     }
-    let alias = op.alias.clone();
     let new = NewKey {
         id,
         purpose: op.purpose,
@@ -145,21 +191,12 @@ fn store(
         tags: op.tags.unwrap_or_default(),
         version,
         key_type: op.key_type,
-        public: report.public,
-        placements: vec![registry::Placement {
-            token: token.name().to_owned(),
-            locator: report.locator,
-            local: report.local,
-            always_sensitive: report.always_sensitive,
-            never_extractable: report.never_extractable,
-        }],
+        public: report.public.clone(),
+        placements: vec![placement(token, report)],
     };
     agent
         .registry
         .borrow_mut()
         .insert(new)
-        .map_err(|error| match (error, alias) {
-            (RegistryError::AliasTaken(_), Some(alias)) => alias_taken(&alias),
-            (error, _) => registry_failed(&error),
-        })
+        .map_err(|error| registry_refused(&error))
 }

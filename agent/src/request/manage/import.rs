@@ -1,0 +1,334 @@
+//! `import`: a key from outside, put into one token or several.
+
+use std::rc::Rc;
+
+use keyward_backend::VersionId;
+use keyward_backend::message::{self, Generate, Outcome, Work};
+use keyward_protocol::operation::{Import, KeyDescription, KeyMaterial};
+use keyward_protocol::{ErrorCode, Failure, Format, KeyState, Purpose, SecretBytes};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::create::Wanted;
+use super::intents::{Ended, conclude, intend_each};
+use super::label::Label;
+use super::material::{self, Kind};
+use super::prove::{Claim, Known};
+use super::{Changing, is_unknown, mark, placement, registry_refused, undo_deadline, unexpected};
+use crate::audit::{OpenIntent, Outcome as Ending};
+use crate::registry::{Key, NewKey, Placement, Version};
+use crate::request::usage::current;
+use crate::request::{Entry, With, read};
+use crate::worker::Token;
+
+/// What the tokens get.
+struct Plan {
+    key: Uuid,
+    version: VersionId,
+    number: u32,
+    purpose: Purpose,
+    formats: Vec<Format>,
+}
+
+impl With<'_> {
+    pub(in crate::request) async fn import(
+        &self,
+        existing: Option<Rc<Key>>,
+        op: Import,
+        entry: &mut Entry,
+    ) -> Result<KeyDescription, Failure> {
+        let tokens = self.tokens(op.tokens.as_deref())?;
+        let kind = material::inspect(&op.material)?;
+        let _changing = match &existing {
+            Some(key) => Some(Changing::begin(self.agent, key.id)?),
+            None => None,
+        };
+        let plan = match &existing {
+            Some(key) => self.further(key, &op, &kind, &tokens, entry).await?,
+            None => self.first(&op, &kind)?,
+        };
+        for token in &tokens {
+            token.refuse_unless_ready()?;
+        }
+        entry.key = Some(plan.key);
+        entry.version = Some(plan.version);
+        entry.alias.clone_from(&op.alias);
+        entry.length = Some(op.material.length());
+        entry.detail = Some(format!("{} {}", plan.purpose, kind.key_type));
+        let (agent, origin) = (self.agent, self.origin);
+        let intents = intend_each(agent, origin, "import", entry, &tokens).await?;
+
+        let mut placed = Vec::new();
+        let mut tried = Vec::new();
+        let mut result = Ok(());
+        for token in &tokens {
+            let put = self.put(token, &plan, &kind, &op.material).await;
+            match put {
+                Ok(place) => {
+                    tried.push((*token, true));
+                    placed.push(place);
+                }
+                Err((failure, made)) => {
+                    tried.push((*token, made));
+                    result = Err(failure);
+                    break;
+                }
+            }
+        }
+        let result = match result {
+            Ok(()) => self.enter(existing, op, plan.formats, &kind, entry, placed),
+            Err(failure) => Err(failure),
+        };
+        let ending = match &result {
+            Ok(_) => Ending::Ok,
+            Err(failure) => Ending::Failed(failure.code),
+        };
+        let ended = match &result {
+            Ok(_) => {
+                entry.registry = Some(mark(agent));
+                let done = |intent| Ended {
+                    intent,
+                    outcome: Some(Ending::Ok),
+                };
+                intents.into_iter().map(done).collect()
+            }
+            Err(_) => self.undo(intents, &tried, plan.version, ending).await,
+        };
+        conclude(agent, origin, "import", entry, ended, ending);
+        result.map(|key| read::describe(&key))
+    }
+
+    /// The tokens of those names, each once; the only one if none is named.
+    fn tokens(&self, names: Option<&[String]>) -> Result<Vec<&Token>, Failure> {
+        let Some(names) = names else {
+            return Ok(vec![self.agent.token(None)?.as_ref()]);
+        };
+        let mut tokens: Vec<&Token> = Vec::new();
+        for name in names {
+            let token = self.agent.token(Some(name))?.as_ref();
+            if tokens.iter().any(|other| other.name() == token.name()) {
+                return Err(Failure::new(
+                    ErrorCode::Invalid,
+                    format!("token {name} is named twice"),
+                ));
+            }
+            tokens.push(token);
+        }
+        if tokens.is_empty() {
+            return Err(Failure::new(ErrorCode::Invalid, "no token is named"));
+        }
+        Ok(tokens)
+    }
+
+    /// A new key.
+    fn first(&self, op: &Import, kind: &Kind) -> Result<Plan, Failure> {
+        let wanted = Wanted {
+            purpose: op.purpose,
+            key_type: kind.key_type,
+            alias: op.alias.as_deref(),
+            formats: op.formats.as_deref(),
+            tags: op.tags.as_ref(),
+        };
+        Ok(Plan {
+            formats: wanted.check(self.agent)?,
+            key: Uuid::new_v4(),
+            version: VersionId::random(),
+            number: 1,
+            purpose: op.purpose,
+        })
+    }
+
+    /// Further places of a key that is there: only if it is the same key.
+    async fn further(
+        &self,
+        key: &Key,
+        op: &Import,
+        kind: &Kind,
+        tokens: &[&Token],
+        entry: &mut Entry,
+    ) -> Result<Plan, Failure> {
+        let invalid = |words: &str| Failure::new(ErrorCode::Invalid, words.to_owned());
+        if matches!(key.state, KeyState::Destroyed | KeyState::Compromised) {
+            let words = format!("the key is {}", key.state);
+            return Err(Failure::new(ErrorCode::WrongState, words));
+        }
+        if op.alias.is_some() || op.formats.is_some() || op.tags.is_some() {
+            return Err(invalid(
+                "a key that is there already keeps its alias, formats and tags",
+            ));
+        }
+        if op.purpose != key.purpose {
+            let words = format!("the key's purpose is {}, not {}", key.purpose, op.purpose);
+            return Err(Failure::new(ErrorCode::WrongPurpose, words));
+        }
+        let version = current(key)?;
+        if let Some(token) = tokens
+            .iter()
+            .find(|token| version.placements.iter().any(|p| p.token == token.name()))
+        {
+            let words = format!("token {} has the key already", token.name());
+            return Err(Failure::new(ErrorCode::Exists, words));
+        }
+        let same = kind.key_type == key.key_type
+            && match &op.material {
+                KeyMaterial::Pkcs8(_) => kind.public == version.public,
+                KeyMaterial::Secret(_, bytes) => self.has(key, version, bytes, entry).await?,
+            };
+        if !same {
+            return Err(invalid(&format!(
+                "this is not the key that {} is; import it without naming one, as a new key",
+                key.id_text
+            )));
+        }
+        Ok(Plan {
+            key: key.id,
+            version: version.id,
+            number: version.number,
+            purpose: key.purpose,
+            formats: key.formats.clone(),
+        })
+    }
+
+    /// Whether a secret key is the one that a token has as this version.
+    async fn has(
+        &self,
+        key: &Key,
+        version: &Version,
+        secret: &SecretBytes,
+        entry: &mut Entry,
+    ) -> Result<bool, Failure> {
+        let token = self.place(version, entry)?;
+        let claim = Claim {
+            id: version.id,
+            purpose: key.purpose,
+            key_type: key.key_type,
+            known: Known::Secret(secret),
+        };
+        self.prove(token, claim).await
+    }
+
+    /// Puts the key into one token and proves that it is there; a failure comes with whether there
+    /// is something to destroy.
+    async fn put(
+        &self,
+        token: &Token,
+        plan: &Plan,
+        kind: &Kind,
+        material: &KeyMaterial,
+    ) -> Result<Placement, (Failure, bool)> {
+        let label = Label {
+            key: plan.key,
+            number: plan.number,
+            purpose: plan.purpose,
+            formats: plan.formats.clone(),
+        };
+        let work = Work::Import(message::Import {
+            generate: Generate {
+                id: plan.version,
+                label: label.to_string(),
+                key_type: kind.key_type,
+                purpose: plan.purpose,
+            },
+            material: copy(material),
+        });
+        let report = match token.call(self.authorised, work, self.deadline).await {
+            Ok(Outcome::Key(Some(report))) => report,
+            Ok(_) => return Err((unexpected(token), true)),
+            Err(failure) => {
+                let made = is_unknown(&failure);
+                return Err((failure, made));
+            }
+        };
+        if report.key_type != Some(kind.key_type) || report.public != kind.public {
+            return Err((unexpected(token), true));
+        }
+        let known = match (&kind.public, material) {
+            (Some(public), _) => Known::Public(public),
+            (None, KeyMaterial::Secret(_, bytes) | KeyMaterial::Pkcs8(bytes)) => {
+                Known::Secret(bytes)
+            }
+        };
+        let claim = Claim {
+            id: plan.version,
+            purpose: plan.purpose,
+            key_type: kind.key_type,
+            known,
+        };
+        match self.prove(token, claim).await {
+            Ok(true) => Ok(placement(token, report)),
+            Ok(false) => Err((unexpected(token), true)),
+            Err(failure) => Err((failure, true)),
+        }
+    }
+
+    /// Enters the key, or its further places.
+    fn enter(
+        &self,
+        existing: Option<Rc<Key>>,
+        op: Import,
+        formats: Vec<Format>,
+        kind: &Kind,
+        entry: &Entry,
+        placements: Vec<Placement>,
+    ) -> Result<Rc<Key>, Failure> {
+        let (Some(id), Some(version)) = (entry.key, entry.version) else {
+            return Err(Failure::new(ErrorCode::Internal, "no id was chosen"));
+        };
+        let mut registry = self.agent.registry.borrow_mut();
+        let entered = match existing {
+            Some(_) => registry.add_placements(id, version, &placements),
+            None => registry.insert(NewKey {
+                id,
+                purpose: op.purpose,
+                state: KeyState::Active,
+                formats,
+                aliases: op.alias.into_iter().collect(),
+                tags: op.tags.unwrap_or_default(),
+                version,
+                key_type: kind.key_type,
+                public: kind.public.clone(),
+                placements,
+            }),
+        };
+        entered.map_err(|error| registry_refused(&error))
+    }
+
+    /// Destroys what was made; what can't be destroyed now keeps its intent open.
+    async fn undo(
+        &self,
+        intents: Vec<OpenIntent>,
+        tried: &[(&Token, bool)],
+        version: VersionId,
+        ending: Ending,
+    ) -> Vec<Ended> {
+        let deadline: Instant = undo_deadline(self.deadline);
+        let mut ended = Vec::new();
+        for intent in intents {
+            let made = tried
+                .iter()
+                .find(|(token, made)| *made && intent.token.as_deref() == Some(token.name()));
+            let undone = match made {
+                None => true,
+                Some((token, _)) => {
+                    let done = token.call(self.authorised, Work::Destroy(version), deadline);
+                    matches!(done.await, Ok(Outcome::Done))
+                }
+            };
+            ended.push(Ended {
+                intent,
+                outcome: undone.then_some(ending),
+            });
+        }
+        ended
+    }
+}
+
+/// The same key once more, for another token.
+fn copy(material: &KeyMaterial) -> KeyMaterial {
+    match material {
+        KeyMaterial::Pkcs8(bytes) => KeyMaterial::Pkcs8(SecretBytes::copy_from(bytes.expose())),
+        KeyMaterial::Secret(key_type, bytes) => {
+            KeyMaterial::Secret(*key_type, SecretBytes::copy_from(bytes.expose()))
+        }
+    }
+}
