@@ -3,11 +3,14 @@
 use std::{fs, io::Write, path::Path, process::Command};
 
 use keyward_client::protocol::{
-    Algorithm, ErrorCode, KeyType, Purpose, SecretBytes,
-    operation::{Destroy, Ecdh, Kdf, List, Lock, LoginState, Random, Status, Unlock, Unwrap},
+    Algorithm, ErrorCode, KeyState, KeyType, Purpose, SecretBytes,
+    operation::{
+        Destroy, Disable, Ecdh, Kdf, List, Lock, LoginState, MarkCompromised, Random, Status,
+        Unlock, Unwrap,
+    },
 };
 use keyward_tests::{
-    Daemon, Pin, Setup, TokenSetup, openssl,
+    Daemon, Pin, Setup, Site, TokenSetup, openssl,
     request::{create, refused, sign},
     site::program,
 };
@@ -257,12 +260,8 @@ fn no_secret_is_in_any_file_log_or_process_listing() {
     }
 }
 
-#[test]
-fn on_a_full_disk_nothing_is_used_and_locking_still_works() {
-    let main = TokenSetup::new("main").fault();
-    let site = Setup::new().token(main).build();
-    fs::create_dir(site.state()).unwrap();
-    // A small disk of its own for the state folder, that only this keywardd sees.
+/// `keywardd` with a small disk of its own for the state folder, that only it sees.
+pub(super) fn on_small_disk(site: &Site, size: &str) -> Command {
     let mut command = Command::new("unshare");
     if rustix::process::geteuid().is_root() {
         command.arg("--mount");
@@ -276,8 +275,9 @@ fn on_a_full_disk_nothing_is_used_and_locking_still_works() {
     } else {
         command.args(["--user", "--map-current-user", "--mount", "--keep-caps"]);
     }
-    let script = "mount -t tmpfs -o size=768k,mode=0700 tmpfs \"$1\" && shift && exec \"$@\"";
-    command.args(["sh", "-c", script, "sh"]).arg(site.state());
+    let script =
+        format!("mount -t tmpfs -o size={size},mode=0700 tmpfs \"$1\" && shift && exec \"$@\"");
+    command.args(["sh", "-c", &script, "sh"]).arg(site.state());
     command
         .arg(program("keywardd"))
         .arg("--config")
@@ -285,6 +285,15 @@ fn on_a_full_disk_nothing_is_used_and_locking_still_works() {
     command
         .stdin(std::process::Stdio::null())
         .stderr(std::process::Stdio::piped());
+    command
+}
+
+#[test]
+fn on_a_full_disk_nothing_is_used_and_locking_still_works() {
+    let main = TokenSetup::new("main").fault();
+    let site = Setup::new().token(main).build();
+    fs::create_dir(site.state()).unwrap();
+    let command = on_small_disk(&site, "768k");
     let daemon = Daemon::start_with(site, command);
     daemon.create_signer("k");
     let mut client = daemon.client();
@@ -304,6 +313,12 @@ fn on_a_full_disk_nothing_is_used_and_locking_still_works() {
     assert_eq!(made.code, ErrorCode::AuditUnavailable, "{made}");
 
     client.call(Status {}).expect("status works on a full disk");
+    let disabled = client.call(Disable { key: "k".into() });
+    let disabled = disabled.expect("disable works on a full disk");
+    assert_eq!(disabled.state, KeyState::Suspended);
+    let compromised = client.call(MarkCompromised { key: "k".into() });
+    let compromised = compromised.expect("mark-compromised works on a full disk");
+    assert_eq!(compromised.state, KeyState::Compromised);
     client
         .call(Lock { token: None })
         .expect("lock works on a full disk");
