@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use keyward_protocol::backup::FileCopy;
 use keyward_protocol::operation::Holding;
 use keyward_protocol::{ErrorCode, Failure};
 use tokio::sync::Notify;
@@ -12,10 +13,12 @@ use uuid::Uuid;
 use crate::audit::{Audit, Denials, OpenIntent};
 use crate::caller::Own;
 use crate::config::{Config, Mode};
+use crate::events::Events;
 use crate::limit::FailureLimit;
 use crate::monitor;
 use crate::policy::Policy;
 use crate::registry::Registry;
+use crate::request::Copies;
 use crate::verify::Verifier;
 use crate::worker::Token;
 
@@ -27,7 +30,9 @@ pub struct Agent {
     /// What it was told.
     pub config: Config,
     /// Who may do what.
-    pub policy: Policy,
+    pub policy: Rc<Policy>,
+    /// Who is told what happens.
+    pub events: Rc<Events>,
     /// The keys.
     pub registry: RefCell<Registry>,
     /// The log.
@@ -56,6 +61,10 @@ pub struct Agent {
     pub protections: Vec<Holding>,
     /// When it started, in seconds since 1970.
     pub started: u64,
+    /// Configuration and policy as they were read at start, for backups.
+    pub files: Vec<FileCopy>,
+    /// Backups and restorations that are under way.
+    pub copies: Copies,
     /// How many connections are open.
     pub connections: Cell<usize>,
     /// How many management requests are under way.

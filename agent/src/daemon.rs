@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use keyward_protocol::backup::FileCopy;
 use keyward_protocol::operation::Holding;
 use keyward_sys::sandbox::{Holds, Role, Sandbox, Sockets, seal};
 use keyward_sys::{fd, process};
@@ -18,12 +19,13 @@ use crate::agent::{Agent, now};
 use crate::audit::{Audit, AuditError, Found, sync_periodically};
 use crate::caller::{self, Own};
 use crate::config::{Config, Mode, TokenConfig};
+use crate::events::Events;
 use crate::front::native::{Listeners, SocketError};
 use crate::monitor;
 use crate::notify::Notifier;
 use crate::policy::Policy;
 use crate::registry::{MarkCheck, Registry, RegistryError, check_mark};
-use crate::request::Enroller;
+use crate::request::{Copies, Enroller};
 use crate::server::{self, End};
 use crate::worker::{Settings, Token, supervisor};
 
@@ -82,6 +84,7 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
     let notifier = Notifier::from_environment().map_err(doing("reaching systemd"))?;
     let (audit, found) = Audit::open(&config.state.join("audit"))?;
     let registry = Registry::open(&config.state.join("registry.db"))?;
+    let files = files(&config.path);
     let holds = seal(&sandbox(&config, &listeners), config.sandbox)?;
 
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -95,7 +98,7 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
         listener.set_nonblocking(true).map_err(doing("listening"))?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(doing("listening"))?;
         let agent = assemble(
-            config, audit, found, registry, &holds, own, monitor, &markers,
+            config, audit, found, registry, files, &holds, own, monitor, &markers,
         );
         Enroller(agent.clone()).finish_without_tokens().await;
         for token in agent.tokens.values() {
@@ -148,7 +151,8 @@ fn assemble(
     config: Config,
     audit: Audit,
     found: Found,
-    registry: Registry,
+    mut registry: Registry,
+    files: Vec<FileCopy>,
     holds: &Holds,
     own: Own,
     monitor: monitor::Client,
@@ -167,13 +171,18 @@ fn assemble(
         },
         Mode::System => Policy::Allow(config.allow.clone()),
     };
+    let policy = Rc::new(policy);
+    let events = Rc::new(Events::new(policy.clone()));
+    registry.tell(events.clone());
     let tokens = config.tokens.iter().map(|(name, token)| {
         let settings = settings(name, token, &config, markers);
-        (name.clone(), Rc::new(Token::new(settings)))
+        (name.clone(), Rc::new(Token::new(settings, events.clone())))
     });
+    let tokens = tokens.collect();
     Rc::new(Agent {
         policy,
-        tokens: tokens.collect(),
+        events,
+        tokens,
         registry: RefCell::new(registry),
         audit: Rc::new(audit),
         monitor: Rc::new(monitor),
@@ -187,6 +196,8 @@ fn assemble(
         open_intents: RefCell::new(found.open_intents),
         protections: protections(holds),
         started: now(),
+        files,
+        copies: Copies::default(),
         connections: Cell::new(0),
         managing: Cell::new(0),
         managed: tokio::sync::Notify::new(),
@@ -206,6 +217,30 @@ fn settings(name: &str, token: &TokenConfig, config: &Config, markers: &Path) ->
         remember_pin: token.remember_pin,
         markers: markers.to_owned(),
     }
+}
+
+/// Configuration and policy, for backups: once it is sealed, the agent can't read them.
+fn files(config: &Path) -> Vec<FileCopy> {
+    let policies = config.with_file_name("policy.d");
+    let entries = fs::read_dir(&policies).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|e| e == "cedar"))
+        .collect();
+    paths.sort();
+    let name = |path: &Path| {
+        let name = path.strip_prefix(config.parent()?).ok()?;
+        Some(name.to_str()?.to_owned())
+    };
+    std::iter::once(config.to_owned())
+        .chain(paths)
+        .filter_map(|path| {
+            Some(FileCopy {
+                name: name(&path)?,
+                text: fs::read_to_string(&path).ok()?,
+            })
+        })
+        .collect()
 }
 
 /// What the agent may still reach: its own state, its socket's folder to take the socket away, and

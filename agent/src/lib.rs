@@ -7,6 +7,7 @@ pub mod caller;
 pub mod config;
 pub mod daemon;
 pub mod envelope;
+pub mod events;
 pub mod front;
 pub mod limit;
 pub mod monitor;

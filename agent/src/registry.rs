@@ -6,6 +6,7 @@
 
 mod ballast;
 mod check;
+mod copy;
 mod error;
 mod key;
 mod lifecycle;
@@ -22,16 +23,19 @@ use std::rc::Rc;
 use jiff::Timestamp;
 use keyward_backend::TokenIdentity;
 use keyward_protocol::KeyState;
+use keyward_protocol::event::EventKind;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use uuid::Uuid;
 
 use crate::audit::RegistryMark;
+use crate::events::Events;
 
 use ballast::Ballast;
 pub use check::{
     MAX_ALIAS, MAX_ALIASES, MAX_TAG_NAME, MAX_TAG_VALUE, MAX_TAGS, MAX_VERSIONS, check_alias,
     check_formats, check_tags,
 };
+pub use copy::Plan;
 pub use error::{Invalid, RegistryError};
 pub use key::{Key, NewKey, NewVersion, Placement, Version};
 pub(crate) use lifecycle::next_number;
@@ -48,6 +52,8 @@ pub struct Registry {
     aliases: HashMap<String, Rc<Key>>,
     tokens: BTreeMap<String, TokenIdentity>,
     count: usize,
+    /// Who is told of changes; nobody while it is opened.
+    events: Option<Rc<Events>>,
 }
 
 impl Registry {
@@ -64,12 +70,18 @@ impl Registry {
             aliases: HashMap::new(),
             count: 0,
             ballast: Ballast::open(path)?,
+            events: None,
             connection,
         };
         for id in rows::key_ids(&registry.connection)? {
             registry.reload(id)?;
         }
         Ok(registry)
+    }
+
+    /// Has changes of keys told from now on.
+    pub fn tell(&mut self, events: Rc<Events>) {
+        self.events = Some(events);
     }
 
     /// The key of an id (with hyphens) or an alias. A destroyed key is found by its id only.
@@ -220,6 +232,11 @@ impl Registry {
         let key = Rc::new(rows::key(&self.connection, id)?);
         let counted = |key: &Rc<Key>| usize::from(key.state != KeyState::Destroyed);
         let before = self.keys.insert(id, Rc::clone(&key));
+        if let Some(events) = &self.events
+            && let Some(kind) = change_of(before.as_deref(), &key)
+        {
+            events.key(kind, id);
+        }
         self.count = self
             .count
             .saturating_sub(before.as_ref().map_or(0, counted))
@@ -231,6 +248,16 @@ impl Registry {
             self.aliases.insert(alias.clone(), Rc::clone(&key));
         }
         Ok(key)
+    }
+}
+
+/// What those who listen are told of a change.
+fn change_of(before: Option<&Key>, now: &Key) -> Option<EventKind> {
+    match before {
+        None => Some(EventKind::KeyCreated),
+        Some(before) if before.state == now.state => None,
+        Some(_) if now.state == KeyState::Destroyed => Some(EventKind::KeyDestroyed),
+        Some(_) => Some(EventKind::KeyStateChanged),
     }
 }
 

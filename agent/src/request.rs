@@ -13,7 +13,8 @@ mod read;
 mod reconcile;
 mod usage;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
 use std::time::Duration;
 
 use keyward_backend::VersionId;
@@ -28,10 +29,12 @@ use crate::audit::{
     Admission, AuditError, Kind, Outcome, Record, RegistryMark, Reservation, Seq, Suppressed,
 };
 use crate::caller::{Caller, CallerError};
+use crate::events::Inbox;
 use crate::policy::{Action, Decision, Facts, Policy};
 use crate::worker::QueueKey;
 
 pub use self::answer::Answer;
+pub use self::manage::backup::Copies;
 pub(crate) use self::reconcile::Enroller;
 
 /// How old what is known about a caller's program may be for a use.
@@ -47,6 +50,12 @@ pub struct Origin {
     gone: Cell<bool>,
     /// Messages that are given in parts.
     streams: absorb::Streams,
+    /// Whether hello and welcome have agreed on events.
+    events_agreed: Cell<bool>,
+    /// What the connection has subscribed to.
+    inbox: OnceCell<Rc<Inbox>>,
+    /// Backups and restorations.
+    copies: manage::backup::Under,
 }
 
 impl Origin {
@@ -57,7 +66,20 @@ impl Origin {
             recorded: RefCell::default(),
             gone: Cell::new(false),
             streams: absorb::Streams::default(),
+            events_agreed: Cell::new(false),
+            inbox: OnceCell::new(),
+            copies: manage::backup::Under::default(),
         }
+    }
+
+    /// Hello and welcome have agreed on events.
+    pub fn agree_on_events(&self) {
+        self.events_agreed.set(true);
+    }
+
+    /// What waits to be told, if the connection has subscribed.
+    pub(crate) fn inbox(&self) -> Option<&Inbox> {
+        self.inbox.get().map(Rc::as_ref)
     }
 
     /// Whether the connection is to be closed: whoever opened it is not there any more.
@@ -101,6 +123,8 @@ struct Entry {
     registry: Option<RegistryMark>,
     detail: Option<String>,
     denied: bool,
+    /// A further part of what the log has already.
+    goes_on: bool,
 }
 
 /// Serves one request, from the decision to the record.
@@ -265,7 +289,8 @@ async fn record(
         .iter()
         .find(|(c, seq)| *c == code && agent.audit.is_current(*seq))
         .copied();
-    if let (Some((_, seq)), Ok(_)) = (before, &result) {
+    let has_record = class == OperationClass::Read || entry.goes_on;
+    if let (Some((_, seq)), Ok(_), true) = (before, &result, has_record) {
         return answer::sealed(agent, seq, result);
     }
     let recorded = append(agent, origin, action, reservation, entry, &result);
@@ -282,6 +307,12 @@ async fn record(
         OperationClass::Read | OperationClass::Use => {}
         // What changed must outlive a crash before anybody is told of it.
         OperationClass::Manage => {
+            if result.is_ok() && matches!(code, OperationCode::Backup | OperationCode::Restore) {
+                // The parts that follow stand behind it.
+                let mut recorded = origin.recorded.borrow_mut();
+                recorded.retain(|(other, _)| *other != code);
+                recorded.push((code, seq));
+            }
             if let Err(error) = agent.audit.sync().await {
                 return match &result {
                     Ok(_) => answer::not_recorded(&error),

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use keyward_backend::message::{Outcome, Work};
 use keyward_backend::{BackendError, TokenReport};
+use keyward_protocol::event::EventKind;
 use keyward_protocol::operation::LoginState;
 use keyward_protocol::{ErrorCode, Failure};
 use tokio::sync::{Notify, oneshot};
@@ -26,6 +27,7 @@ use tokio::time::Instant;
 use self::link::{Link, SendError};
 pub(crate) use self::queue::QueueKey;
 use self::queue::{FairQueue, Full};
+use crate::events::Events;
 use crate::request::Authorised;
 
 pub(crate) use self::failure::failure_of;
@@ -74,6 +76,11 @@ pub struct Token {
     /// The last worker has ended.
     ended: Notify,
     next_job: Cell<u64>,
+    /// What was told of its state last.
+    told: Cell<Option<LoginState>>,
+    /// What a person should know of it while it can be used.
+    note: RefCell<Option<String>>,
+    events: Rc<Events>,
 }
 
 /// Where a token is.
@@ -99,7 +106,7 @@ struct Job {
 
 impl Token {
     /// A token that nobody serves yet: give it to a supervisor.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings, events: Rc<Events>) -> Self {
         Self {
             state: RefCell::new(State::Starting),
             report: RefCell::new(None),
@@ -113,6 +120,9 @@ impl Token {
             closing: Cell::new(false),
             ended: Notify::new(),
             next_job: Cell::new(0),
+            told: Cell::new(None),
+            note: RefCell::default(),
+            events,
             settings,
         }
     }
@@ -193,7 +203,7 @@ impl Token {
             State::Absent(why) => (LoginState::Absent, Some(why.clone())),
             State::Changed(what) => (LoginState::Changed, Some(what.clone())),
             State::Locked(why) => (LoginState::Locked, why.clone()),
-            State::Ready => (LoginState::Unlocked, None),
+            State::Ready => (LoginState::Unlocked, self.note.borrow().clone()),
         }
     }
 
@@ -246,6 +256,14 @@ impl Token {
                 )
                 .hint(format!("keyward unlock {name}")))
             }
+        }
+    }
+
+    /// Why nothing can be asked of the token itself, if so; a PIN can be given to a locked one.
+    pub fn refuse_unless_found(&self) -> Result<(), Failure> {
+        match &*self.state.borrow() {
+            State::Locked(_) => Ok(()),
+            _ => self.refuse_unless_ready(),
         }
     }
 
@@ -308,11 +326,33 @@ impl Token {
             tracing::debug!(token = self.name(), ?state, "state");
         }
         *self.state.borrow_mut() = state;
+        self.tell();
         if refuses {
             self.refuse_waiting();
         } else {
             self.pump();
         }
+    }
+
+    /// Tells those who listen what became of the token; that its worker starts is nobody's business.
+    fn tell(&self) {
+        let (now, _) = self.login_state();
+        let before = self.told.get();
+        if now == LoginState::Starting || before == Some(now) {
+            return;
+        }
+        self.told.set(Some(now));
+        let is_there = |state| matches!(state, LoginState::Locked | LoginState::Unlocked);
+        if is_there(now) && !before.is_some_and(is_there) {
+            self.events.token(EventKind::TokenInserted, self.name());
+        }
+        let kind = match now {
+            LoginState::Locked => EventKind::TokenLocked,
+            LoginState::Unlocked => EventKind::TokenUnlocked,
+            LoginState::Changed => EventKind::TokenChanged,
+            _ => EventKind::TokenRemoved,
+        };
+        self.events.token(kind, self.name());
     }
 
     /// Answers everything that waits with the reason why it can't be done now.

@@ -2,6 +2,9 @@
 
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
+/// The feature of hello and welcome that goes with events.
+pub const FEATURE: &str = "events";
+
 /// Something that happened. An agent that offers them says `events` in its hello.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -15,6 +18,9 @@ pub struct Event {
     /// The key it happened to.
     #[n(2)]
     pub key: Option<String>,
+    /// How many events there were that this connection was too slow for.
+    #[n(3)]
+    pub count: Option<u64>,
 }
 
 /// What can happen.
@@ -31,6 +37,18 @@ pub enum EventKind {
     TokenRemoved,
     /// A key changed its state.
     KeyStateChanged,
+    /// A token can be used.
+    TokenUnlocked,
+    /// A token needs its PIN.
+    TokenLocked,
+    /// Another token is in the place of the one that was enrolled.
+    TokenChanged,
+    /// There is a new key.
+    KeyCreated,
+    /// A key was destroyed.
+    KeyDestroyed,
+    /// There were events that this connection was too slow for: look how things are.
+    Lost,
     /// Something that only a newer agent knows; to be ignored.
     Unknown(u32),
 }
@@ -45,8 +63,33 @@ impl EventKind {
             Self::TokenInserted => 3,
             Self::TokenRemoved => 4,
             Self::KeyStateChanged => 5,
+            Self::TokenUnlocked => 6,
+            Self::TokenLocked => 7,
+            Self::TokenChanged => 8,
+            Self::KeyCreated => 9,
+            Self::KeyDestroyed => 10,
+            Self::Lost => 11,
             Self::Unknown(number) => number,
         }
+    }
+
+    /// Its name; none for one that only a newer agent knows.
+    #[must_use]
+    pub const fn name(self) -> Option<&'static str> {
+        Some(match self {
+            Self::TouchNeeded => "touch-needed",
+            Self::TouchDone => "touch-done",
+            Self::TokenInserted => "token-inserted",
+            Self::TokenRemoved => "token-removed",
+            Self::KeyStateChanged => "key-state-changed",
+            Self::TokenUnlocked => "token-unlocked",
+            Self::TokenLocked => "token-locked",
+            Self::TokenChanged => "token-changed",
+            Self::KeyCreated => "key-created",
+            Self::KeyDestroyed => "key-destroyed",
+            Self::Lost => "lost",
+            Self::Unknown(_) => return None,
+        })
     }
 
     /// The kind of a number.
@@ -58,6 +101,12 @@ impl EventKind {
             3 => Self::TokenInserted,
             4 => Self::TokenRemoved,
             5 => Self::KeyStateChanged,
+            6 => Self::TokenUnlocked,
+            7 => Self::TokenLocked,
+            8 => Self::TokenChanged,
+            9 => Self::KeyCreated,
+            10 => Self::KeyDestroyed,
+            11 => Self::Lost,
             _ => Self::Unknown(number),
         }
     }

@@ -427,9 +427,10 @@ fn failure() -> impl Strategy<Value = Failure> {
 
 fn event() -> impl Strategy<Value = Event> {
     fields!(Event {
-        kind: any::<u32>().prop_map(|n| EventKind::from_number(n % 8)),
+        kind: any::<u32>().prop_map(|n| EventKind::from_number(n % 16)),
         token: of(text()),
         key: of(text()),
+        count: of(any::<u64>()),
     })
 }
 

@@ -737,11 +737,13 @@ def failure_file():
 
 def event_file():
     f = File("events", "Events of an agent (SPEC.md §5.5). `kind` null: one that version 1 does not know, to be ignored.")
-    names = ["touch-needed", "touch-done", "token-inserted", "token-removed", "key-state-changed"]
+    names = ["touch-needed", "touch-done", "token-inserted", "token-removed", "key-state-changed",
+             "token-unlocked", "token-locked", "token-changed", "key-created", "key-destroyed", "lost"]
     for number, name in enumerate(names, 1):
         check("event", {0: 3, 2: {0: number}})
         f.accept(name, {0: 3, 2: {0: number}}, kind=name, same=True)
     f.accept("all fields", {0: 3, 2: {0: 1, 1: "main", 2: UUID}}, kind="touch-needed", same=True)
+    f.accept("lost, with their count", {0: 3, 2: {0: 11, 3: 2**40}}, kind="lost", same=True)
     f.accept("a newer agent's event", {0: 3, 2: {0: 99, 1: "main"}}, kind=None, same=True)
     f.accept("a newer agent's field", {0: 3, 2: {0: 3, 9: 0}}, kind="token-inserted", same=False)
     for name, item, error in [
@@ -753,6 +755,11 @@ def event_file():
         ("a token as bytes", {0: 3, 2: {0: 1, 1: b"main"}}, "shape"),
         ("a token of null", {0: 3, 2: {0: 1, 1: None}}, "unsupported"),
         ("an array as body", {0: 3, 2: [1]}, "shape"),
+        ("a count as text", {0: 3, 2: {0: 11, 3: "7"}}, "shape"),
+        ("a count below 0", {0: 3, 2: {0: 11, 3: -1}}, "shape"),
+        ("a kind of null", {0: 3, 2: {0: None}}, "unsupported"),
+        ("a kind as an array", {0: 3, 2: {0: [1]}}, "shape"),
+        ("a text as an event", {0: 3, 2: "lost"}, "shape"),
         ("an event in the wrong order", unordered((2, {0: 1}), (0, 3)), "key-order"),
         ("an event and a byte", Raw(enc({0: 3, 2: {0: 1}}) + b"\0"), "trailing"),
     ]:

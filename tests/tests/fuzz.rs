@@ -20,17 +20,19 @@ use keyward_backend::start::{Hardware, SandboxLists, SocketKinds, Start};
 use keyward_backend::token::{
     KeyReport, PinTries, Protection, TokenIdentity, TokenReport, VersionId,
 };
+use keyward_protocol::backup::Content;
 use keyward_protocol::operation::SignInput;
 use keyward_protocol::{Algorithm, CoseKey, KeyType, Purpose, SecretBytes, cbor};
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 6] = [
+const TARGETS: [(&str, Target); 7] = [
     ("client_message", targets::client_message),
     ("server_message", targets::server_message),
     ("frame_reader", targets::frame_reader),
     ("spki", targets::spki),
     ("worker_packets", targets::worker_packets),
+    ("backup", targets::backup),
     ("ciphertext", targets::ciphertext),
 ];
 
@@ -192,6 +194,13 @@ fn packets() -> Vec<(String, Vec<u8>)> {
         .chain(answers)
         .chain([("start".to_owned(), cbor::encode(&start))])
         .collect()
+}
+
+#[test]
+fn a_backup_that_another_implementation_wrote_is_read() {
+    let seed = here().join("fuzz/corpus/backup/seed-document");
+    let content = Content::from_document(&std::fs::read(seed).unwrap()).unwrap();
+    assert_eq!((content.keys.len(), content.blobs.len()), (1, 1));
 }
 
 #[test]

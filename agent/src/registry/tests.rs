@@ -5,6 +5,7 @@
     clippy::arithmetic_side_effects
 )]
 mod changes;
+mod copy;
 mod file;
 mod lifecycle;
 mod marks;

@@ -41,10 +41,14 @@ impl With<'_> {
             Request::AcceptRegistry(_) => encode(&self.accept_registry(entry).await?),
             Request::Unlock(op) => encode(&self.unlock(op, entry).await?),
             Request::Lock(op) => encode(&self.lock(&op, entry).await?),
+            Request::ChangePin(op) => encode(&self.change_pin(op, entry).await?),
             Request::AcceptToken(op) => encode(&self.accept_token(&op, entry).await?),
             Request::List(op) => encode(&read::list(self.agent, &op)?),
             Request::Describe(_) => encode(&read::describe(&*key()?)),
             Request::Status(_) => encode(&read::status(self.agent)),
+            Request::Backup(op) => encode(&self.backup(&op, entry)?),
+            Request::Restore(op) => encode(&self.restore(op, entry).await?),
+            Request::Subscribe(_) => encode(&read::subscribe(self.agent, self.origin)?),
             Request::Absorb(op) => encode(&self.origin.streams.absorb(&op)?),
             other => {
                 return Err(Failure::new(

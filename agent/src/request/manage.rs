@@ -5,6 +5,7 @@
 //! ([`super::reconcile`]).
 
 mod accept;
+pub(in crate::request) mod backup;
 mod create;
 mod destroy;
 mod import;
@@ -24,6 +25,8 @@ use keyward_backend::KeyReport;
 use keyward_protocol::{ErrorCode, Failure};
 use tokio::time::Instant;
 use uuid::Uuid;
+
+pub(in crate::request) use self::accept::accept_registry;
 
 use super::answer::audit_unavailable;
 use super::{Entry, Origin};

@@ -1,14 +1,14 @@
 //! Operations that read what there is.
 
 use keyward_protocol::operation::{
-    GetPublicKey, Holding, KeyDescription, KeyList, KeySummary, List, PlacementDescription,
+    Done, GetPublicKey, Holding, KeyDescription, KeyList, KeySummary, List, PlacementDescription,
     PublicKey, StatusReport, TokenStatus, VersionDescription,
 };
 use keyward_protocol::{ErrorCode, Failure, KeyState};
 use uuid::Uuid;
 
-use super::Entry;
 use super::usage::numbered;
+use super::{Entry, Origin};
 use crate::agent::{Agent, SOFTWARE};
 use crate::registry::Key;
 use crate::worker::Token;
@@ -57,6 +57,22 @@ pub(super) fn list(agent: &Agent, op: &List) -> Result<KeyList, Failure> {
         keys: keys.iter().map(|key| summary(key)).collect(),
         next,
     })
+}
+
+/// Tells the connection what happens from now on.
+pub(super) fn subscribe(agent: &Agent, origin: &Origin) -> Result<Done, Failure> {
+    if !origin.events_agreed.get() {
+        return Err(Failure::new(
+            ErrorCode::Unsupported,
+            "the hello of this connection does not name the feature events",
+        ));
+    }
+    if origin.inbox.get().is_none() {
+        let inbox = agent.events.subscribe(&origin.caller)?;
+        // Nothing was awaited since it was looked at.
+        let _ = origin.inbox.set(inbox);
+    }
+    Ok(Done {})
 }
 
 fn summary(key: &Key) -> KeySummary {

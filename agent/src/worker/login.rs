@@ -1,5 +1,7 @@
 //! Gives a token its PIN, under rules that keep its tries.
 
+mod change_pin;
+
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -10,7 +12,7 @@ use keyward_backend::token::PinTries;
 use keyward_backend::{BackendError, TokenReport};
 use keyward_protocol::{ErrorCode, Failure, SecretBytes};
 
-use super::link::Lost;
+use super::link::{Link, Lost};
 use super::marker::{Marker, MarkerFile, Source, TryOutcome, Withheld, judge};
 use super::{State, Token, failure_of};
 use crate::monitor::Client as Monitor;
@@ -62,47 +64,32 @@ impl Token {
         if self.is_ready() {
             return Ok(());
         }
-        let known = self.lockable()?;
         let link = self.link.borrow().clone();
+        let report = self.fresh_report(link.as_deref()).await?;
         let link = link.ok_or_else(|| LoginError::Failed(self.died()))?;
-        // What the token says now: a try since then may have left it with the last one.
-        let pinned = Some(known.identity);
-        let report = match link.ask(&Work::Open { pinned }).await {
-            Ok(Outcome::Token(report)) => report,
-            Ok(Outcome::Failed(error)) => {
-                return Err(LoginError::Failed(failure_of(self.name(), error)));
-            }
-            _ => return Err(LoginError::Failed(self.died())),
-        };
         let markers = self.markers(&report.identity.serial);
         let before = markers.read().map_err(|e| self.marker_failed(&e))?;
         let (credential, source, keep) = self.credential(login)?;
-        if report.pin_tries == PinTries::Blocked {
-            return Err(LoginError::Failed(failure_of(
-                self.name(),
-                BackendError::PinBlocked,
-            )));
-        }
         judge(before.as_ref(), report.pin_tries, source, spend)
             .map_err(|withheld| LoginError::Withheld(self.withheld(withheld)))?;
 
-        let refusals = before.as_ref().map_or(0, |marker| marker.refusals);
-        let mut marker = Marker {
-            serial: report.identity.serial.clone(),
-            source,
-            outcome: TryOutcome::Unknown,
-            refusals,
-        };
+        let mut marker = Marker::of_try(&report.identity.serial, source, before.as_ref());
         markers.write(&marker).map_err(|e| self.marker_failed(&e))?;
         let kept = match link.ask(&Work::Login(credential)).await {
             Ok(Outcome::Token(report)) => {
                 *self.report.borrow_mut() = Some(report);
-                markers.clear()
+                if marker.outdated.is_some() && !matches!(source, Source::File { .. }) {
+                    marker.outcome = TryOutcome::Accepted;
+                    marker.refusals = 0;
+                    markers.write(&marker)
+                } else {
+                    *self.note.borrow_mut() = None;
+                    markers.clear()
+                }
             }
             Ok(Outcome::Failed(error)) => {
                 let kept = if is_refusal(&error) {
-                    marker.outcome = TryOutcome::Refused;
-                    marker.refusals = refusals.saturating_add(1);
+                    marker.refuse();
                     markers.write(&marker)
                 } else if spent_nothing(&error) {
                     markers.restore(before.as_ref())
@@ -209,7 +196,7 @@ impl Token {
     fn lockable(&self) -> Result<TokenReport, LoginError> {
         let state = self.state.borrow().clone();
         match (state, &*self.report.borrow()) {
-            (State::Locked(_) | State::Starting, Some(report)) => Ok(report.clone()),
+            (State::Locked(_) | State::Starting | State::Ready, Some(report)) => Ok(report.clone()),
             (State::Starting, None) => Err(LoginError::Failed(
                 Failure::new(
                     ErrorCode::TokenAbsent,
@@ -222,6 +209,20 @@ impl Token {
                     .err()
                     .unwrap_or_else(|| self.died()),
             )),
+        }
+    }
+
+    /// What the token says now: a try since it was last seen may have left it with the last one.
+    async fn fresh_report(&self, link: Option<&Link>) -> Result<TokenReport, LoginError> {
+        let pinned = Some(self.lockable()?.identity);
+        let link = link.ok_or_else(|| LoginError::Failed(self.died()))?;
+        match link.ask(&Work::Open { pinned }).await {
+            Ok(Outcome::Token(report)) if report.pin_tries == PinTries::Blocked => Err(
+                LoginError::Failed(failure_of(self.name(), BackendError::PinBlocked)),
+            ),
+            Ok(Outcome::Token(report)) => Ok(report),
+            Ok(Outcome::Failed(error)) => Err(LoginError::Failed(failure_of(self.name(), error))),
+            _ => Err(LoginError::Failed(self.died())),
         }
     }
 
@@ -286,6 +287,7 @@ impl Token {
             Withheld::RefusedBefore => {
                 "the token has refused what its source holds, and the source has not changed"
             }
+            Withheld::Outdated => "it was changed, and its source has not been written since",
             Withheld::TooManyRefusals => {
                 "two were refused, and the token does not say how many tries are left"
             }

@@ -27,6 +27,28 @@ pub(crate) struct Marker {
     pub(crate) outcome: TryOutcome,
     /// How often a PIN was refused since the last success.
     pub(crate) refusals: u32,
+    /// What held the PIN before it was changed: it is not sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) outdated: Option<Source>,
+}
+
+impl Marker {
+    /// A try that is about to be made, after what was there before.
+    pub(crate) fn of_try(serial: &str, source: Source, before: Option<&Self>) -> Self {
+        Self {
+            serial: serial.to_owned(),
+            source,
+            outcome: TryOutcome::Unknown,
+            refusals: before.map_or(0, |marker| marker.refusals),
+            outdated: before.and_then(|marker| marker.outdated),
+        }
+    }
+
+    /// The token has refused it.
+    pub(crate) fn refuse(&mut self) {
+        self.outcome = TryOutcome::Refused;
+        self.refusals = self.refusals.saturating_add(1);
+    }
 }
 
 /// Where a PIN came from.
@@ -79,6 +101,8 @@ pub(crate) enum TryOutcome {
     Unknown,
     /// The token refused it.
     Refused,
+    /// The token took it; the marker stays for what is outdated.
+    Accepted,
 }
 
 /// Why a PIN is not sent.
@@ -90,6 +114,8 @@ pub(crate) enum Withheld {
     OutcomeUnknown,
     /// The token refused what this source holds.
     RefusedBefore,
+    /// The PIN was changed since this source was written.
+    Outdated,
     /// Two were refused, and the token does not say how many are left.
     TooManyRefusals,
 }
@@ -110,10 +136,14 @@ pub(crate) fn judge(
     let Some(marker) = marker else {
         return Ok(());
     };
+    if marker.outdated == Some(source) {
+        return Err(Withheld::Outdated);
+    }
     if marker.outcome == TryOutcome::Unknown {
         return Err(Withheld::OutcomeUnknown);
     }
-    if source != Source::Person && marker.source == source {
+    let refused = marker.outcome == TryOutcome::Refused;
+    if refused && source != Source::Person && marker.source == source {
         return Err(Withheld::RefusedBefore);
     }
     if marker.refusals >= MOST_REFUSALS {
@@ -147,6 +177,7 @@ impl MarkerFile {
                 source: Source::Person,
                 outcome: TryOutcome::Unknown,
                 refusals: 0,
+                outdated: None,
             }))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -204,6 +235,7 @@ mod tests {
             source,
             outcome,
             refusals,
+            outdated: None,
         }
     }
 
@@ -245,6 +277,29 @@ mod tests {
         assert_eq!(judge(FILE), Err(Withheld::RefusedBefore));
         assert_eq!(judge(MENDED_FILE), Ok(()));
         assert_eq!(judge(Source::Person), Ok(()));
+    }
+
+    #[test]
+    fn a_file_with_the_pin_of_before_is_not_tried_until_it_changes() {
+        let mut changed = marker(Source::Person, TryOutcome::Accepted, 0);
+        changed.outdated = Some(FILE);
+        let tried = Marker::of_try("1", Source::Person, Some(&changed));
+        let mut refused = Marker::of_try("1", Source::Person, Some(&changed));
+        refused.refuse();
+        for marker in [&changed, &tried, &refused] {
+            assert_eq!(
+                judge(Some(marker), PinTries::Unknown, FILE, false),
+                Err(Withheld::Outdated)
+            );
+        }
+        for source in [MENDED_FILE, Source::Person, Source::Remembered] {
+            assert_eq!(
+                judge(Some(&changed), PinTries::Unknown, source, false),
+                Ok(())
+            );
+        }
+        let last = judge(Some(&changed), PinTries::Final, MENDED_FILE, false);
+        assert_eq!(last, Err(Withheld::LastTry));
     }
 
     #[test]

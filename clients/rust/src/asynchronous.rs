@@ -1,7 +1,10 @@
 //! The client of tokio programs.
 
 mod driver;
+mod events;
 mod stream;
+
+pub use events::Events;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,9 @@
 //! The client that blocks.
 
+mod events;
 mod stream;
+
+pub use events::Events;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -9,6 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use keyward_protocol::event::Event as Happening;
 use keyward_protocol::operation::OperationClass;
 use keyward_protocol::{Operation, OperationCode, Request, cbor};
 use rustix::buffer::spare_capacity;
@@ -47,6 +51,8 @@ pub struct Client {
     broken: bool,
     /// By generation and id.
     answers: HashMap<(u64, u64), Answer>,
+    /// What was subscribed to, if it was.
+    happened: Option<VecDeque<Happening>>,
 }
 
 /// What came back, for whoever asks: the body, or why there is none.
@@ -93,6 +99,7 @@ impl Client {
             generation: 0,
             broken: false,
             answers: HashMap::new(),
+            happened: None,
         })
     }
 
@@ -352,8 +359,13 @@ impl Client {
                     self.answers.insert((self.generation, id), answer);
                 }
                 Some(Event::Failure { id: None, failure }) => return Err(Error::Refused(failure)),
-                // Nothing was subscribed to, and there is one welcome.
-                Some(Event::Happening(_) | Event::Welcome(_)) => {}
+                Some(Event::Happening(event)) => {
+                    if let Some(happened) = &mut self.happened {
+                        happened.push_back(event);
+                    }
+                }
+                // There is one welcome.
+                Some(Event::Welcome(_)) => {}
             }
         }
     }

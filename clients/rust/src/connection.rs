@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use keyward_protocol::event::Event as Happening;
+use keyward_protocol::event::{Event as Happening, FEATURE};
 use keyward_protocol::frame::{self, FrameReader, FrameTooLarge, MAX_FRAME};
 use keyward_protocol::message::{Call, ClientMessage, Hello, ServerMessage, VERSION, Welcome};
 use keyward_protocol::{Failure, OperationCode, Request};
@@ -82,7 +82,10 @@ impl Connection {
         };
         // A name is cut rather than refused: it is for people who read a log.
         let software = software.chars().take(128).collect::<String>();
-        let hello = ClientMessage::Hello(Hello::new(software));
+        let mut hello = Hello::new(software);
+        // Whoever does not subscribe gets none.
+        hello.features.push(FEATURE.to_owned());
+        let hello = ClientMessage::Hello(hello);
         if connection.write(&hello).is_err() {
             unreachable!("a hello of 128 characters fits into a frame");
         }

@@ -1,5 +1,7 @@
 //! What belongs to a connection: its subscription, and messages that it gives in parts.
 
+use std::fmt;
+
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
@@ -10,7 +12,7 @@ pub struct Subscribe {}
 
 /// Gives the next part of a message, which the agent hashes and forgets. Then `sign` or `verify`
 /// takes the stream as its input. A connection has at most 4 streams under way.
-#[derive(Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Absorb {
     /// The stream's number, chosen by the client.
@@ -22,6 +24,18 @@ pub struct Absorb {
     /// The bytes.
     #[n(2)]
     pub bytes: ByteVec,
+}
+
+impl fmt::Debug for Absorb {
+    /// Shows the length alone: what is signed is nobody else's business.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            stream,
+            offset,
+            bytes,
+        } = self;
+        write!(f, "Absorb({stream}, {offset}, {} bytes)", bytes.len())
+    }
 }
 
 /// How much was taken of a stream.

@@ -5,6 +5,7 @@
 
 use keyward_backend::message::{Answer, Call};
 use keyward_backend::start::Start;
+use keyward_protocol::backup::Content;
 use keyward_protocol::cbor;
 use keyward_protocol::ciphertext::{Ciphertext, Context};
 use keyward_protocol::frame::{self, FrameReader};
@@ -57,6 +58,19 @@ fn answer<T: Encode<()> + for<'b> Decode<'b, ()> + PartialEq>(body: &[u8]) {
     if let Ok(value) = cbor::decode_known::<T>(body) {
         let again = cbor::encode(&value);
         assert!(cbor::decode_exact::<T>(&again).is_ok_and(|same| same == value));
+    }
+}
+
+/// A copy of all that an agent keeps: anybody can hand one in.
+pub fn backup(data: &[u8]) {
+    if let Ok(content) = Content::from_document(data) {
+        let again = content.to_document().expect("it was within the limit");
+        assert_eq!(again, data, "a second encoding");
+    }
+    // Past the checksum, too.
+    if let Ok(content) = cbor::decode_exact::<Content>(data) {
+        let document = content.to_document().expect("it is small");
+        assert_eq!(Content::from_document(&document).as_ref(), Ok(&content));
     }
 }
 

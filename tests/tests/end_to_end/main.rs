@@ -12,9 +12,11 @@
 
 mod absorb;
 mod audit;
+mod backup;
 mod bad_frames;
 mod clients;
 mod config;
+mod events;
 mod handles;
 mod init;
 mod key_states;

@@ -5,6 +5,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use keyward_protocol::event;
 use keyward_protocol::frame::{FrameReader, MAX_FRAME};
 use keyward_protocol::message::{
     Call, ClientMessage, ClientMessageError, Hello, KIND_HELLO, ServerMessage, VERSION, Welcome,
@@ -24,6 +25,8 @@ use crate::request::{self, Answer, Origin};
 
 /// A client that does not take its answers is not read from.
 const MOST_UNSENT: usize = 2 * MAX_FRAME;
+/// A client that does not take its events is not told more.
+const MOST_TOLD: usize = 16 * 1024;
 /// What the requests of one client that are under way may hold in memory.
 const MOST_HELD: usize = 1024 * 1024;
 /// How long a client may take nothing of what is sent to it.
@@ -104,6 +107,7 @@ impl Connection {
             let limit = self.read_by.into_iter().chain(self.write_by).min();
             let paused = !self.wants_more();
             let reader = (!paused).then_some(&mut self.reader);
+            let tells = self.outbox.unsent().len() < MOST_TOLD;
             tokio::select! {
                 biased;
                 Some(done) = self.tasks.join_next(), if !self.tasks.is_empty() => {
@@ -117,6 +121,7 @@ impl Connection {
                 }
                 read = read(&self.stream, reader) => read?,
                 room = self.stream.has_room() => room?,
+                () = happened(&self.origin), if tells => self.tell(),
                 () = hung_up(&self.stream), if paused => {
                     return Err(io::ErrorKind::BrokenPipe.into());
                 }
@@ -149,6 +154,19 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// Puts in what has happened, as long as the client takes it; the rest waits where it is counted.
+    fn tell(&mut self) {
+        let Some(inbox) = self.origin.inbox() else {
+            return;
+        };
+        while self.outbox.unsent().len() < MOST_TOLD
+            && let Some(event) = inbox.take()
+        {
+            self.outbox
+                .put_message(&ServerMessage::Event(event), MAX_FRAME);
+        }
     }
 
     fn release(&mut self) -> io::Result<()> {
@@ -237,10 +255,16 @@ impl Connection {
         }
         self.welcomed = true;
         self.read_by = None;
+        let events = hello.features.iter().any(|name| name == event::FEATURE);
+        let features = events.then(|| event::FEATURE.to_owned());
+        if events {
+            self.origin.agree_on_events();
+        }
+        let features = features.into_iter().collect();
         let welcome = Welcome {
             kind: KIND_HELLO,
             version: VERSION,
-            features: Vec::new(),
+            features,
             software: SOFTWARE.into(),
             max_frame: u32::try_from(MAX_FRAME).unwrap_or(u32::MAX),
         };
@@ -380,6 +404,14 @@ async fn read(stream: &Stream, reader: Option<&mut FrameReader>) -> io::Result<(
     match stream.read(reader).await? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         _ => Ok(()),
+    }
+}
+
+/// Ends when there is something to tell to a connection that has subscribed.
+async fn happened(origin: &Origin) {
+    match origin.inbox() {
+        Some(inbox) => inbox.arrived().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,6 +1,7 @@
 //! `unlock`, `lock` and `accept-token`.
 
-use keyward_protocol::operation::{AcceptToken, Done, Lock, LoginState, Unlock};
+use keyward_backend::message;
+use keyward_protocol::operation::{AcceptToken, ChangePin, Done, Lock, LoginState, Unlock};
 use keyward_protocol::{ErrorCode, Failure, SecretBytes};
 
 use super::intend;
@@ -50,6 +51,29 @@ impl With<'_> {
         Ok(Done {})
     }
 
+    pub(in crate::request) async fn change_pin(
+        &self,
+        op: ChangePin,
+        entry: &mut Entry,
+    ) -> Result<Done, Failure> {
+        let agent = self.agent;
+        let token = agent.token(op.token.as_deref())?;
+        entry.token = Some(token.name().to_owned());
+        let old = checked_pin(op.old)?;
+        let new = checked_new_pin(op.new, &old)?;
+        token.refuse_unless_found()?;
+        intend(agent, self.origin, "change-pin", entry).await?;
+        token
+            .change_pin(
+                message::ChangePin { old, new },
+                op.spend_withheld_try,
+                &agent.monitor,
+            )
+            .await
+            .map_err(crate::worker::LoginError::into_failure)?;
+        Ok(Done {})
+    }
+
     pub(in crate::request) async fn accept_token(
         &self,
         op: &AcceptToken,
@@ -72,6 +96,21 @@ impl With<'_> {
         token.look_again();
         Ok(Done {})
     }
+}
+
+/// A PIN that no token refuses for its form, and that nobody has to guess twice.
+fn checked_new_pin(pin: SecretBytes, old: &SecretBytes) -> Result<SecretBytes, Failure> {
+    let invalid = |what: &str| Err(Failure::new(ErrorCode::Invalid, what));
+    if !(4..=256).contains(&pin.len()) || std::str::from_utf8(pin.expose()).is_err() {
+        return invalid("a new PIN has 4 to 256 bytes of UTF-8");
+    }
+    if pin.expose().iter().any(|byte| byte.is_ascii_control()) {
+        return invalid("a new PIN has no control characters");
+    }
+    if pin.expose() == old.expose() {
+        return invalid("the new PIN is the old one");
+    }
+    Ok(pin)
 }
 
 /// A PIN that some token could have: PKCS#11 has it in UTF-8, and none takes an empty one.

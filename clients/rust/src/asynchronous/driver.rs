@@ -48,12 +48,7 @@ enum Command {
 
 /// Connects and starts the task.
 pub(super) async fn start(endpoint: &Endpoint, software: &str) -> Result<Driver, Error> {
-    let (endpoint, software) = (endpoint.clone(), software.to_owned());
-    // A listener whose queue is full makes connect() wait, which only a thread can.
-    let opened = tokio::task::spawn_blocking(move || blocking::open(&endpoint, &software)).await;
-    let (stream, connection) = opened.map_err(|e| Error::Io(io::Error::other(e)))??;
-    stream.set_nonblocking(true).map_err(Error::Io)?;
-    let stream = UnixStream::from_std(stream).map_err(Error::Io)?;
+    let (stream, connection) = open(endpoint, software).await?;
     let (commands, receiver) = mpsc::unbounded_channel();
     tokio::spawn(
         Task {
@@ -70,6 +65,20 @@ pub(super) async fn start(endpoint: &Endpoint, software: &str) -> Result<Driver,
         number: NUMBERS.fetch_add(1, Ordering::Relaxed),
         next_stream: 0,
     })
+}
+
+/// Connects and greets.
+pub(super) async fn open(
+    endpoint: &Endpoint,
+    software: &str,
+) -> Result<(UnixStream, Connection), Error> {
+    let (endpoint, software) = (endpoint.clone(), software.to_owned());
+    // A listener whose queue is full makes connect() wait, which only a thread can.
+    let opened = tokio::task::spawn_blocking(move || blocking::open(&endpoint, &software)).await;
+    let (stream, connection) = opened.map_err(|e| Error::Io(io::Error::other(e)))??;
+    stream.set_nonblocking(true).map_err(Error::Io)?;
+    let stream = UnixStream::from_std(stream).map_err(Error::Io)?;
+    Ok((stream, connection))
 }
 
 impl Driver {

@@ -1,0 +1,261 @@
+//! What taking a copy over comes to: nothing is written here.
+
+use std::collections::BTreeSet;
+
+use keyward_protocol::KeyState;
+use keyward_protocol::backup::{KeyCopy, PlacementCopy, TagCopy, TokenCopy, VersionCopy};
+use uuid::Uuid;
+
+use super::identity;
+use crate::registry::check::{MAX_ALIASES, MAX_TAGS, MAX_VERSIONS};
+use crate::registry::{Key, Registry};
+
+/// What will be written, and what will not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Tokens that are pinned to nothing yet.
+    pub(super) tokens: Vec<TokenCopy>,
+    /// Keys that the registry does not have.
+    pub(super) added: Vec<KeyCopy>,
+    /// What keys lack that the registry has.
+    pub(super) merged: Vec<Merge>,
+    /// What is not taken over, and why.
+    pub kept: Vec<String>,
+}
+
+/// What a key gets that the registry has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Merge {
+    pub(super) key: Uuid,
+    /// A stricter state.
+    pub(super) state: Option<KeyState>,
+    pub(super) aliases: Vec<String>,
+    pub(super) tags: Vec<TagCopy>,
+    pub(super) versions: Vec<VersionCopy>,
+    /// Stricter states of versions.
+    pub(super) states: Vec<(Uuid, KeyState)>,
+    pub(super) placements: Vec<(Uuid, PlacementCopy)>,
+}
+
+impl Merge {
+    fn is_empty(&self) -> bool {
+        self.state.is_none()
+            && self.aliases.is_empty()
+            && self.tags.is_empty()
+            && self.versions.is_empty()
+            && self.states.is_empty()
+            && self.placements.is_empty()
+    }
+}
+
+impl Plan {
+    /// How many keys come back.
+    #[must_use]
+    pub fn added(&self) -> usize {
+        self.added.len()
+    }
+
+    /// How many keys get what they lack.
+    #[must_use]
+    pub fn merged(&self) -> usize {
+        self.merged.len()
+    }
+
+    /// Whether nothing is to be written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty() && self.added.is_empty() && self.merged.is_empty()
+    }
+
+    /// The keys that change.
+    pub(super) fn keys(&self) -> impl Iterator<Item = Uuid> {
+        let added = self.added.iter().map(|key| Uuid::from_bytes(*key.id));
+        added.chain(self.merged.iter().map(|merge| merge.key))
+    }
+}
+
+/// Compares a copy that was checked with the registry.
+pub(super) fn plan(registry: &Registry, tokens: &[TokenCopy], keys: &[KeyCopy]) -> Plan {
+    let mut planning = Planning {
+        registry,
+        plan: Plan::default(),
+        elsewhere: BTreeSet::new(),
+        versions: registry
+            .keys
+            .values()
+            .flat_map(|key| key.versions.iter().map(|version| version.id.uuid()))
+            .collect(),
+    };
+    for token in tokens {
+        planning.token(token);
+    }
+    for key in keys {
+        match registry.keys.get(&Uuid::from_bytes(*key.id)) {
+            None => planning.add(key),
+            Some(have) => planning.merge(have, key),
+        }
+    }
+    planning.plan
+}
+
+struct Planning<'r> {
+    registry: &'r Registry,
+    plan: Plan,
+    /// Names that are pinned to another token than in the copy.
+    elsewhere: BTreeSet<String>,
+    /// The versions that the registry has.
+    versions: BTreeSet<Uuid>,
+}
+
+impl Planning<'_> {
+    fn token(&mut self, token: &TokenCopy) {
+        match self.registry.token_identity(&token.name) {
+            None => self.plan.tokens.push(token.clone()),
+            Some(pinned) if *pinned == identity(token) => {}
+            Some(pinned) => {
+                self.keep(format!(
+                    "the token {} stays pinned to {pinned}; keys of the copy's are not looked for there",
+                    token.name
+                ));
+                self.elsewhere.insert(token.name.clone());
+            }
+        }
+    }
+
+    fn add(&mut self, copy: &KeyCopy) {
+        let id = Uuid::from_bytes(*copy.id);
+        let taken = |version: &VersionCopy| self.versions.contains(&Uuid::from_bytes(*version.id));
+        if copy.versions.iter().any(taken) || self.versions.contains(&id) {
+            return self.keep(format!("{id}: the registry has its ids under another key"));
+        }
+        let mut key = copy.clone();
+        key.aliases = self.free(id, &copy.aliases);
+        for version in &mut key.versions {
+            version
+                .placements
+                .retain(|p| !self.elsewhere.contains(&p.token));
+        }
+        self.plan.added.push(key);
+    }
+
+    fn merge(&mut self, have: &Key, copy: &KeyCopy) {
+        let id = have.id;
+        if (have.purpose, have.key_type, &have.formats)
+            != (copy.purpose, copy.key_type, &copy.formats)
+        {
+            return self.keep(format!(
+                "{id}: it has another purpose, type or formats here"
+            ));
+        }
+        if have.state == KeyState::Destroyed {
+            if copy.state != KeyState::Destroyed {
+                self.keep(format!("{id}: it is destroyed, and stays so"));
+            }
+            return;
+        }
+        if copy.state == KeyState::Destroyed {
+            return self.keep(format!(
+                "{id}: it is destroyed in the copy and not here; if that is right: keyward key destroy {id} --now"
+            ));
+        }
+        if strictness(copy.state) < strictness(have.state) {
+            self.keep(format!("{id}: it is {}, and stays so", have.state));
+        }
+        let mut merge = Merge {
+            key: id,
+            state: stricter(have.state, copy.state),
+            aliases: Vec::new(),
+            tags: Vec::new(),
+            versions: Vec::new(),
+            states: Vec::new(),
+            placements: Vec::new(),
+        };
+        let missing = copy.aliases.iter();
+        let missing = missing.filter(|alias| !have.aliases.contains(alias));
+        let room = MAX_ALIASES.saturating_sub(have.aliases.len());
+        let missing: Vec<String> = missing.take(room).cloned().collect();
+        merge.aliases = self.free(id, &missing);
+        let room = MAX_TAGS.saturating_sub(have.tags.len());
+        let lacks = |tag: &&TagCopy| !have.tags.contains_key(&tag.name);
+        merge.tags = copy.tags.iter().filter(lacks).take(room).cloned().collect();
+        for version in &copy.versions {
+            self.merge_version(have, version, &mut merge);
+        }
+        if !merge.is_empty() {
+            self.plan.merged.push(merge);
+        }
+    }
+
+    fn merge_version(&mut self, have: &Key, copy: &VersionCopy, merge: &mut Merge) {
+        let id = Uuid::from_bytes(*copy.id);
+        let Some(version) = have.versions.iter().find(|version| version.id.uuid() == id) else {
+            let number = copy.number;
+            let count = have.versions.len().saturating_add(merge.versions.len());
+            if count >= MAX_VERSIONS
+                || have.version(number).is_some()
+                || self.versions.contains(&id)
+            {
+                let key = have.id;
+                return self.keep(format!("{key}: version {number} finds no place here"));
+            }
+            let mut copy = copy.clone();
+            copy.placements
+                .retain(|p| !self.elsewhere.contains(&p.token));
+            return merge.versions.push(copy);
+        };
+        if version.state == KeyState::Destroyed || copy.state == KeyState::Destroyed {
+            return;
+        }
+        if version.public != copy.public {
+            let key = have.id;
+            let number = version.number;
+            return self.keep(format!(
+                "{key}: version {number} has another public key here"
+            ));
+        }
+        if let Some(state) = stricter(version.state, copy.state) {
+            merge.states.push((id, state));
+        }
+        for place in &copy.placements {
+            let has = version.placements.iter().any(|p| p.token == place.token);
+            if !has && !self.elsewhere.contains(&place.token) {
+                merge.placements.push((id, place.clone()));
+            }
+        }
+    }
+
+    /// The names that nobody has.
+    fn free(&mut self, key: Uuid, aliases: &[String]) -> Vec<String> {
+        let (free, taken): (Vec<_>, Vec<_>) = aliases
+            .iter()
+            .cloned()
+            .partition(|alias| !self.registry.aliases.contains_key(alias));
+        for alias in taken {
+            let owner = self.registry.aliases.get(&alias);
+            let owner = owner.map_or(String::new(), |owner| owner.id_text.clone());
+            self.keep(format!("{key}: the name {alias} stays with {owner}"));
+        }
+        free
+    }
+
+    fn keep(&mut self, words: String) {
+        self.plan.kept.push(words);
+    }
+}
+
+/// The copy's state, if it is the stricter one.
+fn stricter(have: KeyState, copy: KeyState) -> Option<KeyState> {
+    (strictness(copy) > strictness(have)).then_some(copy)
+}
+
+fn strictness(state: KeyState) -> u8 {
+    match state {
+        KeyState::Active => 0,
+        KeyState::PreActivation => 1,
+        KeyState::Suspended => 2,
+        KeyState::Deactivated => 3,
+        KeyState::Compromised => 4,
+        // A state that is not known lets nobody do more.
+        _ => 5,
+    }
+}

@@ -1,0 +1,152 @@
+//! Copies taken over: what was lost comes back, and nothing becomes less strict.
+
+use keyward_protocol::backup::{KeyCopy, TokenCopy};
+
+use super::*;
+
+fn restore(registry: &mut Registry, copy: &(Vec<TokenCopy>, Vec<KeyCopy>)) -> Plan {
+    let plan = registry.plan(&copy.0, &copy.1).unwrap();
+    registry.restore(&plan).unwrap();
+    plan
+}
+
+#[test]
+fn an_empty_registry_becomes_what_the_copy_was() {
+    let (_folder, path) = path();
+    let mut registry = open(&path);
+    registry.insert(sign_key(1, "one")).unwrap();
+    registry.insert(sign_key(2, "")).unwrap();
+    registry
+        .set_state(Uuid::from_u128(2), KeyState::Suspended)
+        .unwrap();
+    registry.insert(sign_key(3, "three")).unwrap();
+    registry.destroy(Uuid::from_u128(3)).unwrap();
+    let (copy, (_, keys, count)) = (registry.copy(), contents(&registry));
+    let (_folder, path) = super::path();
+    let mut empty = Registry::open(&path).unwrap();
+    let plan = restore(&mut empty, &copy);
+    assert_eq!(
+        (plan.added(), plan.merged(), &plan.kept[..]),
+        (3, 0, &[][..])
+    );
+    let (_, now, counted) = contents(&empty);
+    assert_eq!((now, counted), (keys, count));
+    assert_eq!(empty.token_identity("main"), Some(&identity("1")));
+    let generation = empty.generation();
+    assert!(restore(&mut empty, &copy).is_empty());
+    assert_eq!(empty.generation(), generation, "nothing was changed");
+    drop(empty);
+    assert_eq!(contents(&Registry::open(&path).unwrap()).2, count);
+}
+
+#[test]
+fn a_copy_of_before_does_not_bring_back_what_was_taken_away() {
+    let (_folder, path) = path();
+    let mut registry = open(&path);
+    let stricter = [
+        KeyState::Suspended,
+        KeyState::Deactivated,
+        KeyState::Compromised,
+    ];
+    for id in 1..=4 {
+        registry.insert(sign_key(id, "")).unwrap();
+    }
+    let copy = registry.copy();
+    for (id, state) in (1..).zip(stricter) {
+        registry.set_state(Uuid::from_u128(id), state).unwrap();
+    }
+    registry.destroy(Uuid::from_u128(4)).unwrap();
+    let before = contents(&registry);
+    let plan = restore(&mut registry, &copy);
+    assert!(plan.is_empty());
+    assert_eq!(plan.kept.len(), 4, "{:?}", plan.kept);
+    assert_eq!(contents(&registry), before);
+}
+
+#[test]
+fn a_registry_that_was_rolled_back_gets_what_it_lacks() {
+    let (_folder, path) = path();
+    let mut registry = open(&path);
+    registry.insert(sign_key(1, "one")).unwrap();
+    let mut copy = registry.copy();
+    let key = &mut copy.1[0];
+    key.state = KeyState::Compromised;
+    key.aliases.push("two".into());
+    let mut version = key.versions[0].clone();
+    version.number = 2;
+    version.id = [9; 16].into();
+    key.versions.push(version);
+    let plan = restore(&mut registry, &copy);
+    assert_eq!((plan.added(), plan.merged()), (0, 1));
+    let key = registry.key("two").unwrap();
+    assert_eq!((key.state, key.versions.len()), (KeyState::Compromised, 2));
+    assert_eq!(registry.key("one").unwrap().id, key.id);
+}
+
+#[test]
+fn names_and_tokens_stay_with_who_has_them() {
+    let (_folder, path) = path();
+    let mut registry = open(&path);
+    registry.insert(sign_key(1, "web")).unwrap();
+    let copy = registry.copy();
+    let (_folder, path) = super::path();
+    let mut other = Registry::open(&path).unwrap();
+    other.pin_token("main", &identity("2")).unwrap();
+    other.insert(sign_key(7, "web")).unwrap();
+    let plan = restore(&mut other, &copy);
+    assert_eq!((plan.added(), plan.kept.len()), (1, 2), "{:?}", plan.kept);
+    assert_eq!(other.key("web").unwrap().id, Uuid::from_u128(7));
+    assert_eq!(other.token_identity("main"), Some(&identity("2")));
+    let key = other.key(&Uuid::from_u128(1).to_string()).unwrap();
+    assert_eq!(key.versions[0].placements, [], "that token is another");
+}
+
+#[test]
+fn ids_that_another_key_has_are_not_taken_over() {
+    let (_folder, path) = path();
+    let mut registry = open(&path);
+    registry.insert(sign_key(1, "web")).unwrap();
+    let mut copy = registry.copy();
+    copy.1[0].id = [3; 16].into();
+    copy.1[0].aliases.clear();
+    let plan = restore(&mut registry, &copy);
+    assert!(plan.is_empty());
+    assert_eq!(plan.kept.len(), 1);
+}
+
+#[test]
+fn what_no_registry_can_hold_is_refused() {
+    let (_folder, path) = path();
+    let mut registry = open(&path);
+    registry.insert(sign_key(1, "web")).unwrap();
+    let good = registry.copy();
+    let refused = |change: &dyn Fn(&mut Vec<TokenCopy>, &mut Vec<KeyCopy>)| {
+        let (mut tokens, mut keys) = good.clone();
+        change(&mut tokens, &mut keys);
+        registry.plan(&tokens, &keys).is_err()
+    };
+    assert!(!refused(&|_, _| {}));
+    assert!(refused(&|tokens, _| tokens.clear()), "its token");
+    assert!(refused(&|tokens, _| tokens.push(tokens[0].clone())));
+    assert!(refused(&|tokens, _| tokens[0].name = "a\n".into()));
+    assert!(refused(&|_, keys| keys.push(keys[0].clone())));
+    assert!(refused(&|_, keys| keys[0].purpose = Purpose::Unwrap));
+    assert!(refused(&|_, keys| keys[0].formats.clear()));
+    assert!(refused(&|_, keys| keys[0].aliases = vec!["-x".into()]));
+    assert!(refused(
+        &|_, keys| keys[0].aliases = vec!["x".into(), "x".into()]
+    ));
+    assert!(refused(&|_, keys| keys[0].created = u64::MAX));
+    assert!(refused(&|_, keys| keys[0].state = KeyState::Destroyed));
+    assert!(refused(&|_, keys| keys[0].versions.clear()));
+    assert!(refused(&|_, keys| keys[0].versions[0].number = 0));
+    assert!(refused(&|_, keys| keys[0].versions[0].public = None));
+    assert!(refused(
+        &|_, keys| keys[0].versions[0].state = KeyState::Destroyed
+    ));
+    let place = |keys: &mut Vec<KeyCopy>| keys[0].versions[0].placements.clone();
+    assert!(refused(&|_, keys| {
+        let places = place(keys);
+        keys[0].versions[0].placements.extend(places);
+    }));
+}

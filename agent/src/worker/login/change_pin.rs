@@ -1,0 +1,113 @@
+//! Changes a token's PIN, under the rules of a login: the old one is a try.
+
+use keyward_backend::BackendError;
+use keyward_backend::message::{ChangePin, Outcome, Work};
+use keyward_protocol::SecretBytes;
+
+use super::{LoginError, is_refusal, source_identity, spent_nothing};
+use crate::monitor::Client as Monitor;
+use crate::worker::link::Lost;
+use crate::worker::marker::{Marker, Source, TryOutcome, judge};
+use crate::worker::{State, Token, failure_of};
+
+impl Token {
+    /// Gives the token another PIN. One try at a time, marked on the disk before it is sent.
+    pub async fn change_pin(
+        &self,
+        change: ChangePin,
+        spend: bool,
+        monitor: &Monitor,
+    ) -> Result<(), LoginError> {
+        let _one_at_a_time = self.logging_in.lock().await;
+        let new = SecretBytes::copy_from(change.new.expose());
+        let link = self.link.borrow().clone();
+        let report = self.fresh_report(link.as_deref()).await?;
+        let link = link.ok_or_else(|| LoginError::Failed(self.died()))?;
+        let markers = self.markers(&report.identity.serial);
+        let before = markers.read().map_err(|e| self.marker_failed(&e))?;
+        judge(before.as_ref(), report.pin_tries, Source::Person, spend)
+            .map_err(|withheld| LoginError::Withheld(self.withheld(withheld)))?;
+
+        let mut marker = Marker::of_try(&report.identity.serial, Source::Person, before.as_ref());
+        markers.write(&marker).map_err(|e| self.marker_failed(&e))?;
+        let report = match link.ask(&Work::ChangePin(change)).await {
+            Ok(Outcome::Token(report)) => report,
+            Ok(Outcome::Failed(error)) => {
+                let kept = if is_refusal(&error) {
+                    marker.refuse();
+                    markers.write(&marker)
+                } else if spent_nothing(&error) || is_about_the_new_one(&error) {
+                    markers.restore(before.as_ref())
+                } else {
+                    Ok(())
+                };
+                kept.map_err(|e| self.marker_failed(&e))?;
+                return Err(LoginError::Failed(failure_of(self.name(), error)));
+            }
+            // The PINs never left the agent.
+            Err(Lost::NotSent) => {
+                let kept = markers.restore(before.as_ref());
+                kept.map_err(|e| self.marker_failed(&e))?;
+                return Err(LoginError::Failed(self.died()));
+            }
+            // Which of the two the token has now is not known. The marker stays.
+            _ => return Err(LoginError::Failed(self.died())),
+        };
+        // The next worker must not spend a try on what the file held until now.
+        let file = self.settings.pin_file.as_deref();
+        marker.outdated = file
+            .and_then(|path| source_identity(path).ok())
+            .map(Source::from);
+        marker.outcome = TryOutcome::Accepted;
+        marker.refusals = 0;
+        let kept = match marker.outdated {
+            Some(_) => markers.write(&marker),
+            None => markers.clear(),
+        };
+        self.replace_remembered(new, monitor).await;
+        self.say_what_is_outdated(&marker);
+        let logged_out = report.login_required && !report.logged_in;
+        *self.report.borrow_mut() = Some(report);
+        if logged_out && *self.state.borrow() == State::Ready {
+            self.look_again();
+        }
+        kept.map_err(|e| self.marker_failed(&e))
+    }
+
+    /// The monitor has the new PIN from now on, or none.
+    async fn replace_remembered(&self, new: SecretBytes, monitor: &Monitor) {
+        if !self.settings.remember_pin {
+            return;
+        }
+        // After somebody has locked the token nothing is remembered.
+        let keep = self.may_log_in.get() && *self.state.borrow() == State::Ready;
+        let kept = keep && monitor.remember(self.name(), new).await.is_ok();
+        self.remembered.set(kept);
+        if !kept && let Err(error) = monitor.forget(self.name()).await {
+            tracing::warn!(token = self.name(), %error, "the monitor may still keep the old PIN");
+        }
+    }
+
+    /// Says where the old PIN still is.
+    fn say_what_is_outdated(&self, marker: &Marker) {
+        let file = self.settings.pin_file.as_deref();
+        let note = file.filter(|_| marker.outdated.is_some()).map(|file| {
+            format!(
+                "its PIN was changed, and {} may still hold the old one; write the new one into it",
+                file.display()
+            )
+        });
+        if let Some(note) = &note {
+            tracing::warn!(token = self.name(), note, "the PIN was changed");
+        }
+        *self.note.borrow_mut() = note;
+    }
+}
+
+/// The token did not take the new PIN, and said so before it looked at the old one.
+fn is_about_the_new_one(error: &BackendError) -> bool {
+    matches!(
+        error,
+        BackendError::Invalid(_) | BackendError::MechanismInvalid(_)
+    )
+}
