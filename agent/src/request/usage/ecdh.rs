@@ -86,3 +86,6 @@ fn derive(z: &SecretBytes, kdf: &Kdf) -> Result<SecretBytes, Failure> {
     derived.map_err(|_| Failure::new(ErrorCode::Invalid, "a length that HKDF can't give"))?;
     Ok(secret)
 }
+
+#[cfg(test)]
+mod tests;
