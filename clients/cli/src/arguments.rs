@@ -1,11 +1,17 @@
 //! The command line.
 
+mod backup;
+mod blob;
+mod csr;
+mod import;
 mod init;
 mod key;
+mod lifecycle;
 mod secret;
 mod sign;
 mod token;
 mod values;
+mod wrap;
 
 use std::path::PathBuf;
 
@@ -13,11 +19,17 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::exit;
 
+pub(crate) use backup::{Backup, Restore, Watch};
+pub(crate) use blob::{BlobCommand, DataKey, Decrypt, Encrypt, ReEncrypt, Show};
+pub(crate) use csr::Csr;
+pub(crate) use import::Import;
 pub(crate) use init::Init;
 pub(crate) use key::{Create, KeyCommand, Public, PublicForm};
+pub(crate) use lifecycle::{Alias, Compromised, ListKeys, OneKey, Tag};
 pub(crate) use secret::{Ecdh, HkdfHash, Random, Unwrap};
 pub(crate) use sign::{Message, Sign, SignatureForm, Verify};
-pub(crate) use token::{Lock, TokenCommand, Unlock};
+pub(crate) use token::{ChangePin, Lock, Rescan, TokenCommand, Unlock};
+pub(crate) use wrap::{HpkeCommand, HpkeOpen, HpkeSeal, Mac, VerifyMac, Wrap};
 
 /// Use keys that live in hardware tokens, through the agent keywardd.
 #[derive(Parser)]
@@ -53,26 +65,44 @@ pub(crate) enum Command {
     Init(Init),
     /// Show how the agent and its tokens are
     Status(Json),
-    /// List, unlock, lock and accept tokens
+    /// List, unlock and lock tokens, change their PINs, find their keys
     #[command(subcommand)]
     Token(TokenCommand),
     /// Give a token its PIN (short for `token unlock`)
     Unlock(Unlock),
     /// Take the PIN away from a token, or from all (short for `token lock`)
     Lock(Lock),
-    /// Create, list, show and destroy keys
+    /// Create, import, list, show, change and destroy keys
     #[command(subcommand)]
     Key(KeyCommand),
     /// Sign a message or a digest
     Sign(Sign),
     /// Verify a signature
     Verify(Verify),
-    /// Open what was encrypted to an unwrap key
+    /// Encrypt and open small data and data keys, show ciphertexts
+    #[command(subcommand)]
+    Blob(BlobCommand),
+    /// Wrap a key's bytes with a wrap key
+    Wrap(Wrap),
+    /// Open what was encrypted to an unwrap key, or wrapped by a wrap key
     Unwrap(Unwrap),
+    /// Make a message authentication code
+    Mac(Mac),
+    /// Verify a message authentication code
+    VerifyMac(VerifyMac),
+    /// Seal to a public key by HPKE, and open it
+    #[command(subcommand)]
+    Hpke(HpkeCommand),
     /// Agree on a secret with a peer's public key
     Ecdh(Ecdh),
     /// Print random bytes of a token's generator
     Random(Random),
+    /// Print what happens to tokens and keys, until Ctrl-C
+    Watch(Watch),
+    /// Write a copy of all that the agent keeps
+    Backup(Backup),
+    /// Take over what a copy has
+    Restore(Restore),
     /// Print what teaches a shell to complete keyward's command lines
     #[command(after_long_help = crate::completion::HELP)]
     Completions {

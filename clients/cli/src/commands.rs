@@ -1,9 +1,13 @@
 //! The commands, one module for each group.
 
+mod backup;
+mod blob;
 mod completions;
 mod ecdh;
+mod hpke;
 mod init;
 mod key;
+mod mac;
 mod man;
 mod random;
 mod sign;
@@ -11,8 +15,8 @@ mod status;
 mod token;
 mod unwrap;
 mod verify;
-
-use keyward_client::{Client, Endpoint};
+mod watch;
+mod wrap;
 
 use crate::arguments::{Command, TokenCommand};
 use crate::error::Error;
@@ -28,7 +32,17 @@ pub(crate) fn run(command: Command) -> Result<(), Error> {
         }
         Command::Token(TokenCommand::Lock(lock)) | Command::Lock(lock) => token::lock(lock),
         Command::Token(TokenCommand::Accept { token }) => token::accept(token),
+        Command::Token(TokenCommand::ChangePin(change)) => token::change_pin(change),
+        Command::Token(TokenCommand::Rescan(rescan)) => token::rescan(rescan),
         Command::Key(command) => key::run(command),
+        Command::Blob(command) => blob::run(command),
+        Command::Wrap(wrap) => wrap::wrap(wrap),
+        Command::Mac(mac) => mac::mac(mac),
+        Command::VerifyMac(verify) => mac::verify(verify),
+        Command::Hpke(command) => hpke::run(command),
+        Command::Watch(watch) => watch::watch(&watch),
+        Command::Backup(backup) => backup::backup(&backup),
+        Command::Restore(restore) => backup::restore(&restore),
         Command::Sign(sign) => sign::sign(sign),
         Command::Verify(verify) => verify::verify(verify),
         Command::Unwrap(unwrap) => unwrap::unwrap(unwrap),
@@ -37,10 +51,4 @@ pub(crate) fn run(command: Command) -> Result<(), Error> {
         Command::Completions { shell } => completions::print_script(shell),
         Command::Man { dir } => man::write(&dir),
     }
-}
-
-/// A connection under this program's name.
-pub(crate) fn connect() -> Result<Client, Error> {
-    let software = concat!("keyward/", env!("CARGO_PKG_VERSION"));
-    Ok(Client::connect_as(Endpoint::from_environment()?, software)?)
 }

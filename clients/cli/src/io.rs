@@ -13,41 +13,32 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::output::lost;
 
-/// Where bytes come from: a file, or stdin for `-` and for nothing.
-pub(crate) fn read(file: Option<&Path>, limit: usize) -> Result<Vec<u8>, ReadError> {
+/// All of a file, or of stdin for `-` and for nothing.
+pub(crate) fn read(file: Option<&Path>, limit: usize) -> Result<Vec<u8>, Error> {
     let name = name(file);
     let mut bytes = Vec::new();
     let cap = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    let read = match named(file) {
-        None => std::io::stdin().lock().take(cap).read_to_end(&mut bytes),
-        Some(path) => File::open(path).and_then(|file| file.take(cap).read_to_end(&mut bytes)),
+    open(file)?
+        .take(cap)
+        .read_to_end(&mut bytes)
+        .map_err(|e| Error::usage(format!("can't read {name}")).cause(e))?;
+    if bytes.len() > limit {
+        return Err(Error::usage(format!("{name} has more than {limit} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Where bytes come from, without a buffer that nobody wipes: a file, or stdin for `-` and for
+/// nothing.
+pub(crate) fn open(file: Option<&Path>) -> Result<File, Error> {
+    let opened = match named(file) {
+        None => std::io::stdin()
+            .as_fd()
+            .try_clone_to_owned()
+            .map(File::from),
+        Some(path) => File::open(path),
     };
-    match read {
-        Err(error) => Err(ReadError::Io(
-            Error::usage(format!("can't read {name}")).cause(error),
-        )),
-        Ok(_) if bytes.len() > limit => Err(ReadError::TooLarge(Error::usage(format!(
-            "{name} has more than {limit} bytes"
-        )))),
-        Ok(_) => Ok(bytes),
-    }
-}
-
-/// Why there is no input.
-#[derive(Debug)]
-pub(crate) enum ReadError {
-    /// There is more than can be sent.
-    TooLarge(Error),
-    /// It can't be read.
-    Io(Error),
-}
-
-impl From<ReadError> for Error {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::TooLarge(error) | ReadError::Io(error) => error,
-        }
-    }
+    opened.map_err(|e| Error::usage(format!("can't read {}", name(file))).cause(e))
 }
 
 /// A secret of one line, without the line's end.
@@ -64,15 +55,9 @@ pub(crate) fn read_secret(file: &Path, limit: usize) -> Result<SecretBytes, Erro
         }
         Ok(())
     };
-    let done = if file == Path::new("-") {
-        // The standard library buffers its stdin, and does not wipe the buffer.
-        let stdin = std::io::stdin().as_fd().try_clone_to_owned();
-        stdin.and_then(|stdin| read(&mut File::from(stdin), &mut bytes))
-    } else {
-        File::open(file).and_then(|mut file| read(&mut file, &mut bytes))
-    };
+    let done = read(&mut open(Some(file))?, &mut bytes);
     let name = name(Some(file));
-    done.map_err(|e| Error::usage(format!("can't read {name}")).cause(e))?;
+    done.map_err(|e: std::io::Error| Error::usage(format!("can't read {name}")).cause(e))?;
     if bytes.last() == Some(&b'\r') {
         bytes.pop();
     }
@@ -83,6 +68,35 @@ pub(crate) fn read_secret(file: &Path, limit: usize) -> Result<SecretBytes, Erro
         ))),
         _ => Ok(SecretBytes::copy_from(&bytes)),
     }
+}
+
+/// A secret as it is: a file, or stdin for `-` and for nothing.
+pub(crate) fn read_secret_bytes(file: Option<&Path>, limit: usize) -> Result<SecretBytes, Error> {
+    let name = name(file);
+    let unreadable = |e| Error::usage(format!("can't read {name}")).cause(e);
+    let mut source = open(file)?;
+    // Never grown, so that no copy is left behind.
+    let mut bytes = SecretBytes::zeroed(limit.saturating_add(1));
+    let mut length: usize = 0;
+    loop {
+        let room = bytes.expose_mut().get_mut(length..).unwrap_or_default();
+        match source.read(room) {
+            Ok(0) => break,
+            Ok(count) => length = length.saturating_add(count),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(unreadable(error)),
+        }
+    }
+    if length > limit {
+        return Err(Error::usage(format!("{name} has more than {limit} bytes")));
+    }
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+/// Whether an input is stdin.
+pub(crate) fn is_stdin(file: Option<&Path>) -> bool {
+    named(file).is_none()
 }
 
 /// How an error calls an input.
@@ -121,51 +135,92 @@ pub(crate) fn check_output(output: Option<&Path>, content: Content) -> Result<()
 
 /// Writes to stdout, or to a file that is there as a whole or not at all.
 pub(crate) fn write(output: Option<&Path>, content: Content, bytes: &[u8]) -> Result<(), Error> {
-    match named(output) {
-        None => {
+    let mut output = Output::create(output, content)?;
+    output.write(bytes)?;
+    output.finish()
+}
+
+/// An output that is written in parts, and is there as a whole or not at all.
+///
+/// A device, a pipe or a symbolic link is written to as it is: renaming would replace it.
+pub(crate) struct Output {
+    file: File,
+    /// Absent for stdout.
+    path: Option<PathBuf>,
+    /// The name of the file until it is finished.
+    beside: Option<PathBuf>,
+}
+
+impl Output {
+    pub(crate) fn create(output: Option<&Path>, content: Content) -> Result<Self, Error> {
+        let Some(path) = named(output) else {
             // The standard library would keep what it buffers, which can be a secret.
             let stdout = std::io::stdout().as_fd().try_clone_to_owned();
-            stdout
-                .and_then(|stdout| File::from(stdout).write_all(bytes))
-                .map_err(lost)
+            return Ok(Self {
+                file: stdout.map_err(lost)?.into(),
+                path: None,
+                beside: None,
+            });
+        };
+        let unwritable = |e| unwritable(path, e);
+        let (file, beside) = if std::fs::symlink_metadata(path).is_ok_and(|there| !there.is_file())
+        {
+            let file = File::options().write(true).truncate(true).open(path);
+            (file.map_err(unwritable)?, None)
+        } else {
+            let secret = matches!(content, Content::SecretText | Content::SecretBinary);
+            let mode = Mode::from_raw_mode(if secret { 0o600 } else { 0o666 });
+            let beside = beside(path);
+            let new = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+            let flags = new | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = openat(CWD, &beside, flags, mode).map_err(|e| unwritable(e.into()))?;
+            (file.into(), Some(beside))
+        };
+        Ok(Self {
+            file,
+            path: Some(path.to_owned()),
+            beside,
+        })
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let written = self.file.write_all(bytes);
+        written.map_err(|e| self.failed(e))
+    }
+
+    /// Gives the file its name.
+    pub(crate) fn finish(mut self) -> Result<(), Error> {
+        let (Some(path), Some(beside)) = (&self.path, &self.beside) else {
+            return Ok(());
+        };
+        let named = self.file.sync_all().and_then(|()| {
+            let none = RenameFlags::empty();
+            Ok(renameat_with(CWD, beside, CWD, path, none)?)
+        });
+        named.map_err(|e| self.failed(e))?;
+        self.beside = None;
+        Ok(())
+    }
+
+    fn failed(&self, error: std::io::Error) -> Error {
+        match &self.path {
+            None => lost(error),
+            Some(path) => unwritable(path, error),
         }
-        Some(path) => replace(path, content, bytes).map_err(|e| {
-            Error::new(Exit::Usage, format!("can't write {}", path.display())).cause(e)
-        }),
     }
 }
 
-/// Writes a file beside `path` and gives it that name. A device, a pipe or a symbolic link is
-/// written to as it is: renaming would replace it.
-fn replace(path: &Path, content: Content, bytes: &[u8]) -> std::io::Result<()> {
-    if std::fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
-        return File::options()
-            .write(true)
-            .truncate(true)
-            .open(path)?
-            .write_all(bytes);
+impl Drop for Output {
+    /// What was not finished is not left behind.
+    fn drop(&mut self) {
+        if let Some(beside) = &self.beside {
+            let _ = unlinkat(CWD, beside, rustix::fs::AtFlags::empty());
+        }
     }
-    let secret = matches!(content, Content::SecretText | Content::SecretBinary);
-    let mode = Mode::from_raw_mode(if secret { 0o600 } else { 0o666 });
-    let beside = beside(path);
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut file = File::from(openat(CWD, &beside, flags, mode)?);
-    let written = file
-        .write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .and_then(|()| {
-            Ok(renameat_with(
-                CWD,
-                &beside,
-                CWD,
-                path,
-                RenameFlags::empty(),
-            )?)
-        });
-    if written.is_err() {
-        let _ = unlinkat(CWD, &beside, rustix::fs::AtFlags::empty());
-    }
-    written
+}
+
+fn unwritable(path: &Path, error: std::io::Error) -> Error {
+    Error::new(Exit::Usage, format!("can't write {}", path.display())).cause(error)
 }
 
 /// A name in the same folder that nobody else uses at the time.

@@ -1,6 +1,7 @@
 //! `keyward`: the command line of the keyward agent.
 #![forbid(unsafe_code)]
 
+mod agent;
 mod arguments;
 mod commands;
 mod completion;
@@ -10,6 +11,7 @@ mod hex;
 mod io;
 mod output;
 mod pin;
+mod signals;
 mod usage;
 
 use std::process::ExitCode;

@@ -2,6 +2,7 @@
 
 mod events;
 mod stream;
+mod waiting;
 
 pub use events::Events;
 
@@ -234,13 +235,22 @@ impl Client {
     /// # Errors
     /// The connection failed.
     pub fn cancel<O: Operation>(&mut self, ticket: Ticket<O>) -> Result<(), Error> {
-        if ticket.generation == self.generation && !self.broken {
-            self.connection.cancel(ticket.id);
-        }
-        match self.wait(ticket) {
+        match self.cancel_and_wait(ticket) {
             Ok(_) | Err(Error::Refused(_) | Error::OutcomeUnknown { .. }) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Takes a request back, and says what became of it: it was cancelled if the error is
+    /// [`Error::Refused`] with `cancelled`, else it was done or failed before.
+    ///
+    /// # Errors
+    /// As [`Client::wait`].
+    pub fn cancel_and_wait<O: Operation>(&mut self, ticket: Ticket<O>) -> Result<O::Reply, Error> {
+        if ticket.generation == self.generation && !self.broken {
+            self.connection.cancel(ticket.id);
+        }
+        self.wait(ticket)
     }
 
     /// How many requests have no answer yet.

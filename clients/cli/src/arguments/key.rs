@@ -4,23 +4,34 @@ use clap::{Args, Subcommand, ValueEnum};
 use keyward_protocol::{Format, KeyType, Purpose};
 
 use super::values::{formats, key_types, purposes, tag};
-use super::{Json, Output};
+use super::{Alias, Compromised, Csr, Import, Json, ListKeys, OneKey, Output, Tag};
 
 #[derive(Subcommand)]
 pub(crate) enum KeyCommand {
     /// Create a key in a token
     Create(Create),
+    /// Put a key that exists already into one token or several
+    Import(Import),
     /// List the keys
-    List(Json),
+    List(ListKeys),
     /// Show all that is known about a key
-    Show {
-        /// The key's id or one of its aliases
-        key: String,
-        #[command(flatten)]
-        json: Json,
-    },
+    Show(OneKey),
     /// Print the public part of a key
     Public(Public),
+    /// Make a certification request, signed by the key
+    Csr(Csr),
+    /// Make a new version of a key; the old ones still open what they sealed
+    Rotate(OneKey),
+    /// Let a suspended or recovered key be used
+    Enable(OneKey),
+    /// Suspend a key until it is enabled
+    Disable(OneKey),
+    /// Say that somebody else may have a key; there is no way back
+    Compromised(Compromised),
+    /// Give a key names, and take them away
+    Alias(Alias),
+    /// Set and remove a key's tags
+    Tag(Tag),
     /// Destroy a key in all its tokens; there is no way back
     Destroy {
         /// The key's id or one of its aliases

@@ -13,12 +13,12 @@ use crate::hex;
 pub(crate) struct Unwrap {
     /// The key's id or one of its aliases
     pub(crate) key: String,
-    /// What was encrypted; stdin if absent or `-`
+    /// What was encrypted or wrapped; stdin if absent or `-`
     pub(crate) file: Option<PathBuf>,
     /// The algorithm; the key's first if not said
     #[arg(long, value_parser = algorithms(&[Purpose::Unwrap, Purpose::Wrap]), ignore_case = true)]
     pub(crate) algorithm: Option<Algorithm>,
-    /// The label that it was encrypted with
+    /// The label that it was encrypted with, for RSA
     #[arg(long, value_name = "TEXT", conflicts_with = "label_hex")]
     pub(crate) label: Option<String>,
     /// The label that it was encrypted with, in hexadecimal

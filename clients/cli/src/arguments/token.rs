@@ -19,6 +19,10 @@ pub(crate) enum TokenCommand {
         /// The token's name in the configuration
         token: String,
     },
+    /// Change a token's PIN
+    ChangePin(ChangePin),
+    /// Look for keys of keyward on a token that the agent does not know
+    Rescan(Rescan),
 }
 
 #[derive(Args)]
@@ -43,4 +47,34 @@ pub(crate) struct Unlock {
 pub(crate) struct Lock {
     /// The token; all of them if none is named
     pub(crate) token: Option<String>,
+}
+
+#[derive(Args)]
+#[command(after_long_help = "\
+PINs that no file has are asked for on the terminal, without echo, the new one twice. Where the \
+configuration names a source of the PIN, change it there too.")]
+pub(crate) struct ChangePin {
+    /// The token; needed only where there are several
+    pub(crate) token: Option<String>,
+    /// Read the PIN as it is from the first line of a file, or of stdin for `-`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) old_pin_file: Option<PathBuf>,
+    /// Read the PIN as it is to be from the first line of a file, or for `-` from the next line of
+    /// stdin
+    #[arg(long, value_name = "FILE")]
+    pub(crate) new_pin_file: Option<PathBuf>,
+    /// Spend a try that keyward holds back: the token's last one, or one whose outcome is unknown
+    #[arg(long)]
+    pub(crate) spend_last_try: bool,
+}
+
+#[derive(Args)]
+#[command(after_long_help = "\
+Keys that are found come back suspended: look at each (`keyward key show`), then `keyward key enable` \
+it. Nothing is changed on the token.")]
+pub(crate) struct Rescan {
+    /// The token; needed only where there are several
+    pub(crate) token: Option<String>,
+    #[command(flatten)]
+    pub(crate) json: Json,
 }

@@ -4,6 +4,7 @@ use keyward_client::key_format;
 use keyward_protocol::Algorithm;
 use keyward_protocol::operation::{self, Kdf};
 
+use crate::agent::connect;
 use crate::arguments::{Ecdh, HkdfHash};
 use crate::error::Error;
 use crate::io::{self, Content};
@@ -28,7 +29,7 @@ pub(super) fn ecdh(ecdh: Ecdh) -> Result<(), Error> {
         info: ecdh.info.map(|info| info.into_bytes().into()),
         length: ecdh.length,
     });
-    let agreed = super::connect()?.call(operation::Ecdh {
+    let agreed = connect()?.call(operation::Ecdh {
         key: ecdh.key,
         peer,
         kdf,

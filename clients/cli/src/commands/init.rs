@@ -220,12 +220,12 @@ fn new_pin(init: &Init) -> Result<SecretBytes, Error> {
             "PIN for the new token {} (at least {SHORTEST_PIN} characters): ",
             init.name
         );
-        let first = pin::ask(&prompt).map_err(|e| e.hint(hint))?;
+        let first = pin::ask(&prompt, hint)?;
         if let Err(error) = check_pin(&first) {
             error.print();
             continue;
         }
-        if pin::ask("The same PIN again: ")? == first {
+        if pin::ask("The same PIN again: ", hint)? == first {
             return Ok(first);
         }
         eprintln!("keyward: the two are not the same");

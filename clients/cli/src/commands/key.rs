@@ -1,25 +1,38 @@
 //! `keyward key …`
 
+mod csr;
+mod import;
+mod lifecycle;
+mod list;
+
 use std::io::IsTerminal;
 
 use keyward_client::key_format;
-use keyward_protocol::operation::{Describe, Destroy, GetPublicKey, KeySummary, List};
+use keyward_protocol::operation::{Describe, Destroy, Disable, Enable, GetPublicKey, Rotate};
 use keyward_protocol::{Format, operation};
-use serde_json::{Value, json};
 
-use crate::arguments::{Create, Json, KeyCommand, Public, PublicForm};
+use crate::agent::connect;
+use crate::arguments::{Create, Json, KeyCommand, OneKey, Public, PublicForm};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::io::{self, Content};
-use crate::output::{self, key_json, key_text, names, plain, print, print_json, table};
+use crate::output::{self, key_json, key_text, plain, print, print_json};
 use crate::pin;
 
 pub(super) fn run(command: KeyCommand) -> Result<(), Error> {
     match command {
         KeyCommand::Create(create) => self::create(create),
-        KeyCommand::List(json) => list(&json),
-        KeyCommand::Show { key, json } => show(super::connect()?.call(Describe { key })?, &json),
+        KeyCommand::Import(import) => import::import(import),
+        KeyCommand::List(wanted) => list::list(&wanted),
+        KeyCommand::Show(OneKey { key, json }) => show(connect()?.call(Describe { key })?, &json),
         KeyCommand::Public(public) => self::public(public),
+        KeyCommand::Csr(csr) => csr::csr(csr),
+        KeyCommand::Rotate(OneKey { key, json }) => show(connect()?.call(Rotate { key })?, &json),
+        KeyCommand::Enable(OneKey { key, json }) => show(connect()?.call(Enable { key })?, &json),
+        KeyCommand::Disable(OneKey { key, json }) => show(connect()?.call(Disable { key })?, &json),
+        KeyCommand::Compromised(compromised) => lifecycle::compromised(compromised),
+        KeyCommand::Alias(alias) => lifecycle::alias(alias),
+        KeyCommand::Tag(tag) => lifecycle::tag(tag),
         KeyCommand::Destroy { key, now, yes } => destroy(key, now, yes),
     }
 }
@@ -28,7 +41,7 @@ fn create(create: Create) -> Result<(), Error> {
     let mut formats: Vec<Format> = create.formats;
     formats.sort_unstable();
     formats.dedup();
-    let made = super::connect()?.call(operation::Create {
+    let made = connect()?.call(operation::Create {
         purpose: create.purpose,
         key_type: create.key_type,
         alias: Some(create.alias),
@@ -47,57 +60,6 @@ fn show(key: operation::KeyDescription, json: &Json) -> Result<(), Error> {
     }
 }
 
-fn list(json: &Json) -> Result<(), Error> {
-    let mut client = super::connect()?;
-    let mut keys: Vec<KeySummary> = Vec::new();
-    let mut after = None;
-    loop {
-        let page = client.call(List { after })?;
-        let went_on = !page.keys.is_empty();
-        keys.extend(page.keys);
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
-        if !went_on {
-            return Err(Error::new(
-                Exit::Fault,
-                "the agent's list of keys does not end",
-            ));
-        }
-    }
-    if json.json {
-        return print_json(&keys.iter().map(summary).collect());
-    }
-    if keys.is_empty() {
-        return print("no keys\n");
-    }
-    let heading = ["ALIASES", "PURPOSE", "TYPE", "STATE", "TOKENS", "ID"];
-    let mut rows = vec![heading.map(String::from)];
-    rows.extend(keys.iter().map(|key| {
-        [
-            output::list(&key.aliases),
-            key.purpose.to_string(),
-            key.key_type.to_string(),
-            key.state.to_string(),
-            output::list(&key.tokens),
-            key.id.clone(),
-        ]
-    }));
-    print(&table(&rows))
-}
-
-fn summary(key: &KeySummary) -> Value {
-    json!({
-        "id": key.id,
-        "aliases": key.aliases,
-        "purpose": key.purpose.name(),
-        "key_type": key.key_type.name(),
-        "state": key.state.name(),
-        "tokens": names(&key.tokens),
-    })
-}
-
 fn public(public: Public) -> Result<(), Error> {
     let content = match public.format {
         PublicForm::Der | PublicForm::Cose => Content::Binary,
@@ -105,7 +67,7 @@ fn public(public: Public) -> Result<(), Error> {
     };
     let output = public.output.file.as_deref();
     io::check_output(output, content)?;
-    let answer = super::connect()?.call(GetPublicKey {
+    let answer = connect()?.call(GetPublicKey {
         key: public.key.clone(),
         version: public.version,
     })?;
@@ -129,9 +91,9 @@ fn destroy(key: String, now: bool, yes: bool) -> Result<(), Error> {
         )
         .hint(format!("keyward key destroy {} --now --yes", plain(&key))));
     }
-    let mut client = super::connect()?;
+    let mut agent = connect()?;
     if !yes {
-        let description = client.call(Describe { key: key.clone() })?;
+        let description = agent.call(Describe { key: key.clone() })?;
         let tokens = description.versions.iter().flat_map(|v| &v.placements);
         let mut tokens: Vec<&str> = tokens.map(|p| p.token.as_str()).collect();
         tokens.sort_unstable();
@@ -150,6 +112,6 @@ fn destroy(key: String, now: bool, yes: bool) -> Result<(), Error> {
             ));
         }
     }
-    client.call(Destroy { key, now })?;
+    agent.call(Destroy { key, now })?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 use keyward_protocol::operation;
 use zeroize::Zeroizing;
 
+use crate::agent::connect;
 use crate::arguments::Random;
 use crate::error::Error;
 use crate::hex;
@@ -16,7 +17,7 @@ pub(super) fn random(random: Random) -> Result<(), Error> {
         Content::SecretBinary
     };
     io::check_output(output, content)?;
-    let made = super::connect()?.call(operation::Random {
+    let made = connect()?.call(operation::Random {
         length: random.length,
         token: random.token,
     })?;

@@ -4,12 +4,13 @@ use keyward_protocol::operation::{Status, StatusReport};
 use serde_json::{Value, json};
 
 use super::token::{tokens_json, tokens_text};
+use crate::agent::connect;
 use crate::arguments::Json;
 use crate::error::Error;
 use crate::output::{print, print_json, table, time, yes};
 
 pub(super) fn status(json: &Json) -> Result<(), Error> {
-    let report = super::connect()?.call(Status {})?;
+    let report = connect()?.call(Status {})?;
     if json.json {
         print_json(&as_json(&report))
     } else {

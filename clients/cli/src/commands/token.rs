@@ -1,17 +1,17 @@
 //! `keyward token …`, `keyward unlock`, `keyward lock`
 
-use keyward_client::Client;
-use keyward_protocol::operation::{AcceptToken, Status, TokenStatus};
+use keyward_protocol::operation::{AcceptToken, Rescanned, Status, TokenStatus};
 use keyward_protocol::{SecretBytes, operation};
 use serde_json::{Value, json};
 
-use crate::arguments::{Json, Lock, Unlock};
+use crate::agent::{Agent, connect};
+use crate::arguments::{ChangePin, Json, Lock, Rescan, Unlock};
 use crate::error::Error;
 use crate::output::{plain, print, print_json, table};
 use crate::{io, pin};
 
 pub(super) fn list(json: &Json) -> Result<(), Error> {
-    let report = super::connect()?.call(Status {})?;
+    let report = connect()?.call(Status {})?;
     if json.json {
         print_json(&tokens_json(&report.tokens))
     } else {
@@ -20,13 +20,13 @@ pub(super) fn list(json: &Json) -> Result<(), Error> {
 }
 
 pub(super) fn unlock(unlock: Unlock) -> Result<(), Error> {
-    let mut client = super::connect()?;
+    let mut agent = connect()?;
     let pin = match &unlock.pin_file {
         _ if unlock.from_source => None,
         Some(file) => Some(io::read_secret(file, pin::LONGEST)?),
-        None => Some(ask(&mut client, unlock.token.as_deref())?),
+        None => Some(ask(&mut agent, unlock.token.as_deref())?),
     };
-    client.call(operation::Unlock {
+    agent.call(operation::Unlock {
         token: unlock.token,
         pin,
         spend_withheld_try: unlock.spend_last_try,
@@ -35,37 +35,144 @@ pub(super) fn unlock(unlock: Unlock) -> Result<(), Error> {
 }
 
 pub(super) fn lock(lock: Lock) -> Result<(), Error> {
-    super::connect()?.call(operation::Lock { token: lock.token })?;
+    connect()?.call(operation::Lock { token: lock.token })?;
     Ok(())
 }
 
 pub(super) fn accept(token: String) -> Result<(), Error> {
-    super::connect()?.call(AcceptToken { token })?;
+    connect()?.call(AcceptToken { token })?;
     Ok(())
 }
 
+pub(super) fn change_pin(change: ChangePin) -> Result<(), Error> {
+    const HINT: &str = "keyward token change-pin --old-pin-file FILE --new-pin-file FILE";
+    let mut agent = connect()?;
+    let name = match (&change.old_pin_file, &change.new_pin_file) {
+        (Some(_), Some(_)) => String::new(),
+        _ => one(
+            &mut agent,
+            change.token.as_deref(),
+            "keyward token change-pin TOKEN",
+        )?,
+    };
+    let old = match &change.old_pin_file {
+        Some(file) => io::read_secret(file, pin::LONGEST)?,
+        None => pin::ask(&plain(&format!("PIN of token {name} as it is: ")), HINT)?,
+    };
+    let new = match &change.new_pin_file {
+        Some(file) => io::read_secret(file, pin::LONGEST)?,
+        None => {
+            let new = pin::ask("New PIN: ", HINT)?;
+            if new != pin::ask("New PIN once more: ", HINT)? {
+                return Err(Error::usage(
+                    "the two are not the same: nothing was changed",
+                ));
+            }
+            new
+        }
+    };
+    agent.call(operation::ChangePin {
+        token: change.token,
+        old,
+        new,
+        spend_withheld_try: change.spend_last_try,
+    })?;
+    Ok(())
+}
+
+pub(super) fn rescan(rescan: Rescan) -> Result<(), Error> {
+    let found = connect()?.call(operation::Rescan {
+        token: rescan.token,
+    })?;
+    if rescan.json.json {
+        print_json(&rescanned_json(&found))
+    } else {
+        print(&rescanned_text(&found))
+    }
+}
+
 /// Asks for the PIN of a token that is there, by its name, before a person types it in vain.
-fn ask(client: &mut Client, token: Option<&str>) -> Result<SecretBytes, Error> {
-    let tokens = client.call(Status {})?.tokens;
+fn ask(agent: &mut Agent, token: Option<&str>) -> Result<SecretBytes, Error> {
+    let prompt = format!(
+        "PIN of token {}: ",
+        one(agent, token, "keyward unlock TOKEN")?
+    );
+    let hint = "keyward unlock --pin-file FILE  (or `--pin-file -` for stdin)";
+    pin::ask(&plain(&prompt), hint)
+}
+
+/// The token that is meant, by name and identity.
+fn one(agent: &mut Agent, token: Option<&str>, hint: &str) -> Result<String, Error> {
+    let tokens = agent.call(Status {})?.tokens;
     let names = || tokens.iter().map(|token| token.name.as_str());
     let name = match (token, tokens.as_slice()) {
         (Some(name), _) => name,
         (None, [only]) => &only.name,
         (None, _) => {
             let names: Vec<&str> = names().collect();
-            return Err(
-                Error::usage(format!("there are several tokens: {}", names.join(", ")))
-                    .hint("keyward unlock TOKEN"),
-            );
+            let several = format!("there are several tokens: {}", names.join(", "));
+            return Err(Error::usage(several).hint(hint));
         }
     };
     let known = tokens.iter().find(|token| token.name == name);
     let identity = known.and_then(|token| token.identity.as_deref());
-    let prompt = match identity {
-        Some(identity) => format!("PIN of token {name} ({identity}): "),
-        None => format!("PIN of token {name}: "),
-    };
-    pin::ask(&plain(&prompt))
+    Ok(match identity {
+        Some(identity) => format!("{name} ({identity})"),
+        None => name.into(),
+    })
+}
+
+/// What was found, and below it what to do about it.
+fn rescanned_text(found: &Rescanned) -> String {
+    let mut text = String::new();
+    if !found.recovered.is_empty() {
+        let mut rows = vec![["RECOVERED", "VERSION", "PURPOSE", "TYPE"].map(String::from)];
+        rows.extend(found.recovered.iter().map(|key| {
+            [
+                key.key.clone(),
+                key.version.to_string(),
+                key.purpose.to_string(),
+                key.key_type.to_string(),
+            ]
+        }));
+        text.push_str(&table(&rows));
+    }
+    for why in &found.refused {
+        text.push_str(&format!("refused: {}\n", plain(why)));
+    }
+    for key in &found.missing {
+        text.push_str(&format!("missing on the token: {}\n", plain(key)));
+    }
+    text.push_str(&format!(
+        "{} recovered, {} known, {} of others, {} refused, {} missing\n",
+        found.recovered.len(),
+        found.known,
+        found.foreign,
+        found.refused.len(),
+        found.missing.len()
+    ));
+    if !found.recovered.is_empty() {
+        text.push_str("what was recovered is suspended: keyward key enable KEY\n");
+    }
+    text
+}
+
+fn rescanned_json(found: &Rescanned) -> Value {
+    let recovered = found.recovered.iter().map(|key| {
+        json!({
+            "key": key.key,
+            "version": key.version,
+            "purpose": key.purpose.name(),
+            "key_type": key.key_type.name(),
+        })
+    });
+    json!({
+        "recovered": recovered.collect::<Vec<_>>(),
+        "known": found.known,
+        "foreign": found.foreign,
+        "refused": found.refused,
+        "missing": found.missing,
+    })
 }
 
 /// The tokens as a table, and below it what is wrong with them.

@@ -3,6 +3,7 @@
 use keyward_protocol::operation;
 
 use super::sign::LONGEST_MESSAGE;
+use crate::agent::connect;
 use crate::arguments::Unwrap;
 use crate::error::Error;
 use crate::io::{self, Content};
@@ -10,10 +11,10 @@ use crate::io::{self, Content};
 pub(super) fn unwrap(unwrap: Unwrap) -> Result<(), Error> {
     let output = unwrap.output.file.as_deref();
     io::check_output(output, Content::SecretBinary)?;
-    let mut client = super::connect()?;
+    let mut agent = connect()?;
     let ciphertext = io::read(unwrap.file.as_deref(), LONGEST_MESSAGE)?;
     let label = unwrap.label.map(String::into_bytes).or(unwrap.label_hex);
-    let opened = client.call(operation::Unwrap {
+    let opened = agent.call(operation::Unwrap {
         key: unwrap.key,
         algorithm: unwrap.algorithm,
         ciphertext: ciphertext.into(),

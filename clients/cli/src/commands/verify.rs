@@ -6,6 +6,7 @@ use keyward_client::key_format;
 use keyward_protocol::operation::{self, GetPublicKey};
 use keyward_protocol::{Algorithm, KeyType};
 
+use crate::agent::connect;
 use crate::arguments::{SignatureForm, Verify};
 use crate::error::Error;
 use crate::exit::Exit;
@@ -23,16 +24,16 @@ pub(super) fn verify(verify: Verify) -> Result<(), Error> {
             "stdin can't be both the message and its signature",
         ));
     }
-    let mut client = super::connect()?;
+    let mut agent = connect()?;
     let signature = io::read(Some(&verify.signature), LONGEST_SIGNATURE)?;
-    let input = super::sign::input(&mut client, &verify.key, &verify.message)?;
+    let input = super::sign::input(&mut agent, &verify.key, verify.algorithm, &verify.message)?;
     let width = match (verify.encoding, verify.algorithm) {
         (SignatureForm::Raw, _) => None,
         (_, Some(Algorithm::Esp256)) => KeyType::P256.coordinate_length(),
         (_, Some(Algorithm::Esp384)) => KeyType::P384.coordinate_length(),
         (_, Some(_)) => None,
         (_, None) => {
-            let public = client.call(GetPublicKey {
+            let public = agent.call(GetPublicKey {
                 key: verify.key.clone(),
                 version: verify.version,
             })?;
@@ -54,7 +55,7 @@ pub(super) fn verify(verify: Verify) -> Result<(), Error> {
             }
         })?,
     };
-    let answer = client.call(operation::Verify {
+    let answer = agent.call(operation::Verify {
         key: verify.key,
         algorithm: verify.algorithm,
         input,

@@ -9,7 +9,7 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use keyward_protocol::Purpose;
 use keyward_protocol::operation::{KeySummary, List, Status};
 
-use crate::commands::connect;
+use crate::agent::connect;
 use crate::error::Error;
 use crate::output::plain;
 
@@ -18,17 +18,22 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Gives each argument of every command that is called `key` or `token` its names.
 pub(super) fn attach(command: Command) -> Command {
-    let purpose = match command.get_name() {
-        "sign" | "verify" => Some(Purpose::Sign),
-        "unwrap" => Some(Purpose::Unwrap),
-        "ecdh" => Some(Purpose::Agree),
-        _ => None,
+    let purposes: &[Purpose] = match command.get_name() {
+        "sign" | "verify" | "csr" => &[Purpose::Sign],
+        "unwrap" => &[Purpose::Unwrap, Purpose::Wrap],
+        "wrap" => &[Purpose::Wrap],
+        "mac" | "verify-mac" => &[Purpose::Mac],
+        "ecdh" => &[Purpose::Agree],
+        "encrypt" | "decrypt" | "re-encrypt" | "data-key" | "open" | "seal" => &[Purpose::Encrypt],
+        _ => Purpose::ALL,
     };
     command
         .mut_args(|argument| match argument.get_id().as_str() {
-            "key" => argument.add(ArgValueCompleter::new(move |typed: &OsStr| {
-                beginning_with(typed, in_time(move || keys(purpose)))
-            })),
+            "key" | "into" | "source_key" | "to" => {
+                argument.add(ArgValueCompleter::new(move |typed: &OsStr| {
+                    beginning_with(typed, in_time(move || keys(purposes)))
+                }))
+            }
             "token" => argument.add(ArgValueCompleter::new(|typed: &OsStr| {
                 beginning_with(typed, in_time(tokens))
             })),
@@ -43,13 +48,13 @@ struct Name {
     what: String,
 }
 
-fn keys(purpose: Option<Purpose>) -> Result<Vec<Name>, Error> {
+fn keys(purposes: &[Purpose]) -> Result<Vec<Name>, Error> {
     let mut client = connect()?;
     let mut names = Vec::new();
     let mut after = None;
     loop {
         let page = client.call(List { after })?;
-        let fits = |key: &&KeySummary| purpose.is_none_or(|purpose| key.purpose == purpose);
+        let fits = |key: &&KeySummary| purposes.contains(&key.purpose);
         let went_on = !page.keys.is_empty();
         for key in page.keys.iter().filter(fits) {
             let what = format!("{}, {}, {}", key.purpose, key.key_type, key.state);

@@ -1,5 +1,7 @@
 //! The fixed answers: a token `main` with a key of each kind.
 
+mod more;
+
 use std::collections::BTreeMap;
 
 use keyward_protocol::operation::{
@@ -23,8 +25,11 @@ const MADE: u64 = 1_700_000_000;
 pub(crate) fn start() -> Fake {
     Fake::start(|_, mut peer| {
         peer.greet();
+        let mut connection = more::Connection::default();
         while let Some(call) = peer.call() {
-            answer(&mut peer, call.id, call.request);
+            if let Some(request) = connection.answer(&mut peer, call.id, call.request) {
+                answer(&mut peer, call.id, request);
+            }
         }
     })
 }
@@ -33,7 +38,7 @@ fn answer(peer: &mut Peer, id: u64, request: Request) {
     match request {
         Request::Status(_) => peer.reply(id, &status()),
         Request::List(list) => peer.reply(id, &page(list.after.as_deref())),
-        Request::Describe(describe) => match key(&describe.key) {
+        Request::Describe(describe) => match key(&describe.key).or_else(|| by_id(&describe.key)) {
             Some(key) => peer.reply(id, &key),
             None => not_found(peer, id, &describe.key),
         },
@@ -146,9 +151,21 @@ fn key(name: &str) -> Option<KeyDescription> {
         "edwards" => (Purpose::Sign, KeyType::Ed25519, &both[..1]),
         "backup" => (Purpose::Unwrap, KeyType::Rsa3072, &[]),
         "meet" => (Purpose::Agree, KeyType::P384, &[]),
+        "vault" => (Purpose::Encrypt, KeyType::Aes256, &[]),
+        "sealed" => (Purpose::Encrypt, KeyType::P256, &[]),
+        "old" => (Purpose::Encrypt, KeyType::Rsa3072, &[]),
+        "kek" => (Purpose::Wrap, KeyType::Aes256, &[]),
+        "hmac" => (Purpose::Mac, KeyType::HmacSha256, &[]),
         _ => return None,
     };
     Some(described(name, purpose, key_type, formats))
+}
+
+fn by_id(id: &str) -> Option<KeyDescription> {
+    let keys = ["release", "messages", "backup"]
+        .into_iter()
+        .filter_map(key);
+    keys.into_iter().find(|key| key.id == id)
 }
 
 fn described(
@@ -157,10 +174,12 @@ fn described(
     key_type: KeyType,
     formats: &[Format],
 ) -> KeyDescription {
-    let number = ["release", "messages", "edwards", "backup", "meet"]
-        .iter()
-        .position(|known| *known == name)
-        .unwrap_or(9);
+    let names = ["release", "messages", "edwards", "backup", "meet", "vault"];
+    let number = names.iter().position(|known| *known == name).unwrap_or(9);
+    let tags = match name {
+        "backup" => BTreeMap::from([("team".to_owned(), "web".to_owned())]),
+        _ => BTreeMap::new(),
+    };
     KeyDescription {
         id: format!("00000000-0000-4000-8000-00000000000{number}"),
         aliases: vec![name.into()],
@@ -169,13 +188,14 @@ fn described(
         state: KeyState::Active,
         algorithms: purpose.algorithms(key_type).to_vec(),
         formats: formats.to_vec(),
-        tags: BTreeMap::new(),
+        tags,
         created: MADE,
         versions: vec![VersionDescription {
             version: 1,
             state: KeyState::Active,
             created: MADE,
-            thumbprint: Some(Thumbprint([number as u8; 32])),
+            thumbprint: (key_type.secret_length().is_none())
+                .then_some(Thumbprint([number as u8; 32])),
             id: format!("00000000-0000-4000-9000-00000000000{number}"),
             placements: vec![PlacementDescription {
                 token: "main".into(),

@@ -97,7 +97,7 @@ impl Home {
     fn on_terminal(&self, arguments: &[&str]) -> Session {
         let arguments = self.arguments(arguments);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        Session::start_with(&arguments, |command| self.set_up(command))
+        Session::start_with(&arguments, false, |command| self.set_up(command))
     }
 
     fn config(&self) -> PathBuf {

@@ -4,10 +4,15 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 
+use keyward_protocol::ErrorCode;
+use keyward_protocol::message::ClientMessage;
+
+use crate::fake::Fake;
 use crate::{KEYWARD, agent};
 
 /// The program with a controlling terminal.
@@ -21,13 +26,18 @@ pub(crate) struct Session {
 
 impl Session {
     fn start(socket: &Path, arguments: &[&str]) -> Self {
-        Self::start_with(arguments, |command| {
+        Self::start_with(arguments, false, |command| {
             command.env("KEYWARD_SOCK", socket);
         })
     }
 
-    /// With the environment that the test gives it.
-    pub(crate) fn start_with(arguments: &[&str], set_up: impl FnOnce(&mut Command)) -> Self {
+    /// With the environment that the test gives it, and with stderr on the terminal too if that is
+    /// wanted.
+    pub(crate) fn start_with(
+        arguments: &[&str],
+        shown: bool,
+        set_up: impl FnOnce(&mut Command),
+    ) -> Self {
         let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&terminal).unwrap();
         unlockpt(&terminal).unwrap();
@@ -47,7 +57,11 @@ impl Session {
             .args(arguments)
             .stdin(other.try_clone().unwrap())
             .stdout(other.try_clone().unwrap())
-            .stderr(Stdio::piped())
+            .stderr(if shown {
+                other.try_clone().unwrap().into()
+            } else {
+                Stdio::piped()
+            })
             .spawn()
             .unwrap();
         Self {
@@ -134,4 +148,82 @@ fn bytes_are_not_written_to_a_terminal() {
         stderr.contains("stdout is a terminal\n  hint: -o FILE"),
         "{stderr}"
     );
+}
+
+#[test]
+fn a_key_is_not_typed_in() {
+    let fake = agent::start();
+    let arguments = ["key", "import", "deploy", "--purpose", "sign"];
+    let (code, stderr) = Session::start(&fake.path(), &arguments).end();
+    assert_eq!(code, 2);
+    assert!(stderr.contains("stdin is a terminal"), "{stderr}");
+}
+
+#[test]
+fn a_new_pin_is_typed_twice() {
+    let fake = agent::start();
+    for (again, code) in [("5678\n", 0), ("5679\n", 2)] {
+        let mut session = Session::start(&fake.path(), &["token", "change-pin"]);
+        session.until("as it is: ");
+        session.type_in("1234\n");
+        session.until("New PIN: ");
+        session.type_in("5678\n");
+        session.until("once more: ");
+        assert!(!session.echoes());
+        session.type_in(again);
+        let (ended, stderr) = session.end();
+        assert_eq!(ended, code, "{stderr}");
+    }
+}
+
+#[test]
+fn what_cannot_be_undone_is_asked_for_and_no_is_the_default() {
+    let fake = agent::start();
+    for (typed, code) in [("\n", 1), ("n\n", 1), ("y\n", 0)] {
+        let mut session = Session::start(&fake.path(), &["key", "compromised", "release"]);
+        session.until("[y/N] ");
+        session.type_in(typed);
+        let (ended, stderr) = session.end();
+        assert_eq!(ended, code, "{stderr}");
+    }
+}
+
+/// An agent that answers nothing until it is told that nobody waits any more, and tells when it was
+/// asked.
+fn slow() -> (Fake, mpsc::Receiver<()>) {
+    let (asked, receiver) = mpsc::channel();
+    let fake = Fake::start(move |_, mut peer| {
+        peer.greet();
+        let Some(call) = peer.call() else { return };
+        asked.send(()).unwrap();
+        if let Some(ClientMessage::Cancel { id }) = peer.message() {
+            assert_eq!(id, call.id);
+            peer.fail(Some(id), ErrorCode::Cancelled, "it was cancelled");
+        }
+    });
+    (fake, receiver)
+}
+
+#[test]
+fn whoever_waits_is_told_so_and_can_take_the_request_back() {
+    let (fake, _asked) = slow();
+    let create = ["key", "create", "big", "--purpose=sign", "--type=rsa4096"];
+    let mut session = Session::start_with(&create, true, |command| {
+        command.env("KEYWARD_SOCK", fake.path());
+    });
+    session.until("keyward: create, 1 s (Ctrl-C cancels)");
+    session.type_in("\u{3}");
+    session.until("keyward: error: cancelled: create");
+    session.until("hint: keyward key list");
+    assert_eq!(session.end().0, 130);
+}
+
+#[test]
+fn no_line_moves_where_stderr_is_no_terminal() {
+    let (fake, asked) = slow();
+    let mut session = Session::start(&fake.path(), &["random", "8", "-o", "-"]);
+    asked.recv().unwrap();
+    session.type_in("\u{3}");
+    let told = "keyward: error: cancelled: random\n".to_owned();
+    assert_eq!(session.end(), (130, told));
 }

@@ -129,6 +129,11 @@ impl Peer {
         self.raw(&bytes);
     }
 
+    /// Ends the connection.
+    pub(crate) fn hang_up(&mut self) {
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+    }
+
     /// Sends bytes; a client that is gone is no failure of the server's.
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
