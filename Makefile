@@ -19,7 +19,7 @@ export PATH := $(PATH):$(TOOLS)/bin
 # Debian packages: what compiles, what `make demo` runs, what the tests and the benchmark run besides.
 BUILD_PACKAGES := gcc libc6-dev
 DEMO_PACKAGES  := $(BUILD_PACKAGES) softhsm2 openssl
-TEST_PACKAGES  := $(DEMO_PACKAGES) p11-kit p11-kit-modules
+TEST_PACKAGES  := $(DEMO_PACKAGES) p11-kit p11-kit-modules age
 BENCH_PACKAGES := $(DEMO_PACKAGES) p11-kit p11-kit-modules
 FUZZ_PACKAGES  := $(BUILD_PACKAGES) g++
 

@@ -26,7 +26,7 @@ use keyward_protocol::{Algorithm, CoseKey, KeyType, Purpose, SecretBytes, cbor};
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 7] = [
+const TARGETS: [(&str, Target); 8] = [
     ("client_message", targets::client_message),
     ("server_message", targets::server_message),
     ("frame_reader", targets::frame_reader),
@@ -34,6 +34,7 @@ const TARGETS: [(&str, Target); 7] = [
     ("worker_packets", targets::worker_packets),
     ("backup", targets::backup),
     ("ciphertext", targets::ciphertext),
+    ("age_header", targets::age_header),
 ];
 
 #[test]

@@ -21,6 +21,8 @@
 //! [`Client::call`]. `examples/` has whole programs.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "age")]
+pub mod age;
 #[cfg(feature = "tokio")]
 pub mod asynchronous;
 pub mod blocking;

@@ -5,6 +5,8 @@
 
 use keyward_backend::message::{Answer, Call};
 use keyward_backend::start::Start;
+use keyward_client::age::agent::Recipient;
+use keyward_client::age::{FileKey, Header, MAX_STANZAS};
 use keyward_protocol::backup::Content;
 use keyward_protocol::cbor;
 use keyward_protocol::ciphertext::{Ciphertext, Context};
@@ -14,7 +16,7 @@ use keyward_protocol::operation::{
     KeyDescription, KeyList, PublicKey, RandomBytes, SharedSecret, Signature, StatusReport,
     Unwrapped, Verified,
 };
-use keyward_protocol::{CoseKey, Thumbprint};
+use keyward_protocol::{CoseKey, SecretBytes, Thumbprint};
 use minicbor::{Decode, Encode};
 
 /// What a client sends to the agent.
@@ -141,6 +143,32 @@ pub fn ciphertext(data: &[u8]) {
         assert_eq!(cbor::encode(&context), data, "a second encoding");
         let entries = context.entries().clone();
         assert_eq!(Context::new(entries).as_ref(), Ok(&context));
+    }
+}
+
+/// The header of a file that somebody says is encrypted.
+pub fn age_header(data: &[u8]) {
+    let mut rest = data;
+    let Ok(header) = Header::read(&mut rest) else {
+        return;
+    };
+    assert_eq!(
+        [&header.to_bytes(), rest].concat(),
+        data,
+        "a second encoding"
+    );
+    assert!((1..=MAX_STANZAS).contains(&header.stanzas().len()));
+    let file_key = FileKey::from_secret(SecretBytes::zeroed(FileKey::LENGTH)).expect("its length");
+    let again = Header::new(&file_key, header.stanzas().to_vec()).expect("it was within limits");
+    assert_eq!(again.stanzas(), header.stanzas());
+    assert!(again.verify(&file_key).is_ok());
+    // Without the MAC they are the same.
+    let covered = |header: &Header| header.to_bytes()[..header.to_bytes().len() - 44].to_vec();
+    assert_eq!(covered(&again), covered(&header), "a second encoding");
+    for stanza in header.stanzas() {
+        if let Some(Ok(recipient)) = Recipient::from_stanza(stanza) {
+            assert_eq!(&recipient.into_stanza(), stanza);
+        }
     }
 }
 
