@@ -68,6 +68,11 @@ impl Agent {
         Ok(self.client.wait(ticket)?)
     }
 
+    /// The connection itself, for a library that asks by it.
+    pub(crate) fn client(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
     /// What happens from now on.
     pub(crate) fn subscribe(self) -> Result<Events, Error> {
         Ok(self.client.subscribe()?)

@@ -3,6 +3,7 @@
 mod backup;
 mod blob;
 mod csr;
+mod file;
 mod import;
 mod init;
 mod key;
@@ -22,6 +23,7 @@ use crate::exit;
 pub(crate) use backup::{Backup, Restore, Watch};
 pub(crate) use blob::{BlobCommand, DataKey, Decrypt, Encrypt, ReEncrypt, Show};
 pub(crate) use csr::Csr;
+pub(crate) use file::{Bound, DecryptFile, EncryptFile, Target};
 pub(crate) use import::Import;
 pub(crate) use init::Init;
 pub(crate) use key::{Create, KeyCommand, Public, PublicForm};
@@ -95,6 +97,10 @@ pub(crate) enum Command {
     Hpke(HpkeCommand),
     /// Agree on a secret with a peer's public key
     Ecdh(Ecdh),
+    /// Encrypt a file or a stream of any size
+    Encrypt(EncryptFile),
+    /// Decrypt what `encrypt` made
+    Decrypt(DecryptFile),
     /// Print random bytes of a token's generator
     Random(Random),
     /// Print what happens to tokens and keys, until Ctrl-C

@@ -3,7 +3,9 @@
 mod backup;
 mod blob;
 mod completions;
+mod decrypt;
 mod ecdh;
+mod encrypt;
 mod hpke;
 mod init;
 mod key;
@@ -47,6 +49,8 @@ pub(crate) fn run(command: Command) -> Result<(), Error> {
         Command::Verify(verify) => verify::verify(verify),
         Command::Unwrap(unwrap) => unwrap::unwrap(unwrap),
         Command::Ecdh(ecdh) => ecdh::ecdh(ecdh),
+        Command::Encrypt(encrypt) => encrypt::encrypt(encrypt),
+        Command::Decrypt(decrypt) => decrypt::decrypt(decrypt),
         Command::Random(random) => random::random(random),
         Command::Completions { shell } => completions::print_script(shell),
         Command::Man { dir } => man::write(&dir),

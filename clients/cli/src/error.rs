@@ -43,6 +43,12 @@ impl Error {
         self
     }
 
+    /// With the hint of another error.
+    pub(crate) fn hinted_as(mut self, other: Self) -> Self {
+        self.hint = other.hint;
+        self
+    }
+
     /// Writes it to stderr; where that is closed the exit code has to do.
     pub(crate) fn print(&self) {
         if self.message.is_empty() {

@@ -41,6 +41,12 @@ pub(crate) fn open(file: Option<&Path>) -> Result<File, Error> {
     opened.map_err(|e| Error::usage(format!("can't read {}", name(file))).cause(e))
 }
 
+/// How many bytes there are, if that can be known.
+pub(crate) fn size(input: &File) -> Option<u64> {
+    let there = input.metadata().ok()?;
+    there.is_file().then_some(there.len())
+}
+
 /// A secret of one line, without the line's end.
 pub(crate) fn read_secret(file: &Path, limit: usize) -> Result<SecretBytes, Error> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(limit.saturating_add(2)));

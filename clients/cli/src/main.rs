@@ -5,12 +5,14 @@ mod agent;
 mod arguments;
 mod commands;
 mod completion;
+mod destination;
 mod error;
 mod exit;
 mod hex;
 mod io;
 mod output;
 mod pin;
+mod progress;
 mod signals;
 mod usage;
 

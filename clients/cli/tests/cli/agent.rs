@@ -1,5 +1,6 @@
 //! The fixed answers: a token `main` with a key of each kind.
 
+mod envelope;
 mod more;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,9 @@ pub(crate) fn start() -> Fake {
         peer.greet();
         let mut connection = more::Connection::default();
         while let Some(call) = peer.call() {
+            if envelope::answer(&mut peer, call.id, &call.request) {
+                continue;
+            }
             if let Some(request) = connection.answer(&mut peer, call.id, call.request) {
                 answer(&mut peer, call.id, request);
             }

@@ -104,3 +104,88 @@ fn every_kind_of_socket_trouble_has_a_hint() {
         assert!(stderr.contains("\n  hint: "), "{stderr}");
     }
 }
+
+#[test]
+fn a_decrypted_file_is_its_owners_alone_and_an_encrypted_one_is_not() {
+    let fake = agent::start();
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let output = keyward(folder.path(), &fake.path(), arguments);
+        assert!(output.status.success(), "{output:?}");
+    };
+    let plaintext = vec![7; 300_000];
+    std::fs::write(folder.path().join("plain"), &plaintext).unwrap();
+    run(&["encrypt", "--to", "data", "plain", "-o", "sealed"]);
+    run(&["decrypt", "sealed", "-o", "again"]);
+    assert!(std::fs::read(folder.path().join("again")).unwrap() == plaintext);
+    assert_eq!(mode(&folder.path().join("again")), 0o600);
+    assert_eq!(mode(&folder.path().join("sealed")) & 0o444, 0o444);
+}
+
+#[test]
+fn a_link_stays_and_the_file_behind_it_is_replaced() {
+    let fake = agent::start();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("deep")).unwrap();
+    std::fs::write(folder.path().join("deep/file"), "before").unwrap();
+    std::os::unix::fs::symlink("deep/file", folder.path().join("link")).unwrap();
+    let arguments = ["encrypt", "--to", "data", "-o", "link"];
+    let output = keyward(folder.path(), &fake.path(), &arguments);
+    assert_eq!(output.status.code(), Some(2));
+    let output = keyward(
+        folder.path(),
+        &fake.path(),
+        &[&arguments[..], &["--force"]].concat(),
+    );
+    assert!(output.status.success(), "{output:?}");
+    assert!(folder.path().join("link").is_symlink());
+    let written = std::fs::read(folder.path().join("deep/file")).unwrap();
+    assert!(written.starts_with(b"age-encryption.org/v1\n-> keyward "));
+}
+
+#[test]
+fn whatever_ends_it_leaves_no_part_of_a_file() {
+    let fake = agent::start();
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(KEYWARD)
+        .args(["encrypt", "--to", "data", "-o", "sealed"])
+        .current_dir(folder.path())
+        .env("KEYWARD_SOCK", fake.path())
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It has read more than it keeps, so it has begun to write.
+    let mut stdin = child.stdin.take().unwrap();
+    std::io::Write::write_all(&mut stdin, &vec![7; 4 << 20]).unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert!(!child.wait().unwrap().success());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_file_that_was_cut_leaves_nothing_and_a_pipe_is_told() {
+    let fake = agent::start();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("plain"), vec![b'x'; 200_000]).unwrap();
+    let run = |arguments: &[&str]| keyward(folder.path(), &fake.path(), arguments);
+    assert!(
+        run(&["encrypt", "--to", "data", "plain", "-o", "sealed"])
+            .status
+            .success()
+    );
+    let sealed = std::fs::read(folder.path().join("sealed")).unwrap();
+    std::fs::write(folder.path().join("sealed"), &sealed[..150_000]).unwrap();
+    let output = run(&["decrypt", "sealed", "-o", "again"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!folder.path().join("again").exists());
+    let output = run(&["decrypt", "sealed"]);
+    assert_eq!(output.status.code(), Some(1));
+    // What is authentic was written before.
+    assert_eq!(output.stdout, vec![b'x'; 2 * 65536]);
+    assert!(
+        output
+            .stderr
+            .ends_with(b"what was written so far is not all of it\n")
+    );
+}

@@ -227,3 +227,27 @@ fn no_line_moves_where_stderr_is_no_terminal() {
     let told = "keyward: error: cancelled: random\n".to_owned();
     assert_eq!(session.end(), (130, told));
 }
+
+#[test]
+fn a_terminal_shows_text_that_was_decrypted_and_nothing_else() {
+    let fake = agent::start();
+    let folder = tempfile::tempdir().unwrap();
+    for (content, code) in [("a line\n", 0), ("\u{1b}[2J\n", 2)] {
+        let plain = folder.path().join("plain");
+        std::fs::write(&plain, content).unwrap();
+        let sealed = folder.path().join("sealed").to_str().unwrap().to_owned();
+        let status = Command::new(KEYWARD)
+            .args(["encrypt", "--to", "data", "--force", "-o", &sealed])
+            .arg(&plain)
+            .env("KEYWARD_SOCK", fake.path())
+            .status();
+        assert!(status.unwrap().success());
+        let mut session = Session::start(&fake.path(), &["decrypt", &sealed]);
+        session.until("ended ");
+        assert_eq!(session.shown.starts_with("a line\r\n"), code == 0);
+        assert!(!session.shown.contains('\u{1b}'));
+        assert_eq!(session.end().0, code);
+    }
+    let session = Session::start(&fake.path(), &["encrypt", "--to", "data"]);
+    assert_eq!(session.end().0, 2);
+}
