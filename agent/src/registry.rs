@@ -14,6 +14,7 @@ mod mark;
 mod recover;
 mod rows;
 mod schema;
+mod seal_count;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
@@ -41,6 +42,7 @@ pub use key::{Key, NewKey, NewVersion, Placement, Version};
 pub(crate) use lifecycle::next_number;
 pub use mark::{MarkCheck, check_mark};
 pub use recover::FoundVersion;
+pub use seal_count::SealCountError;
 
 /// The open registry.
 #[derive(Debug)]
@@ -54,6 +56,7 @@ pub struct Registry {
     count: usize,
     /// Who is told of changes; nobody while it is opened.
     events: Option<Rc<Events>>,
+    seal_counts: seal_count::SealCounts,
 }
 
 impl Registry {
@@ -71,6 +74,7 @@ impl Registry {
             count: 0,
             ballast: Ballast::open(path)?,
             events: None,
+            seal_counts: seal_count::SealCounts::default(),
             connection,
         };
         for id in rows::key_ids(&registry.connection)? {

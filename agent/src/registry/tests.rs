@@ -11,6 +11,7 @@ mod lifecycle;
 mod marks;
 mod recover;
 mod round_trip;
+mod seal_count;
 
 use std::path::PathBuf;
 

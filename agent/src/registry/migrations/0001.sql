@@ -64,3 +64,9 @@ CREATE TABLE placement (
     never_extractable INTEGER NOT NULL CHECK (never_extractable IN (0, 1)),
     PRIMARY KEY (version, token)
 ) STRICT, WITHOUT ROWID;
+
+-- How many uses of an AES-GCM key were reserved. Not part of the registry's digest.
+CREATE TABLE seal_count (
+    version  TEXT PRIMARY KEY REFERENCES version (id),
+    reserved INTEGER NOT NULL CHECK (reserved BETWEEN 0 AND 4294967296)
+) STRICT, WITHOUT ROWID;
