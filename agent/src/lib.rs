@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod audit;
 pub mod caller;
+pub mod certificate;
 pub mod config;
 pub mod daemon;
 pub mod envelope;

@@ -20,6 +20,7 @@ use std::time::Duration;
 use keyward_backend::VersionId;
 use keyward_protocol::operation::{OperationClass, OperationCode, SignInput};
 use keyward_protocol::{Algorithm, ErrorCode, Failure, Request};
+use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -32,8 +33,10 @@ use crate::caller::{Caller, CallerError};
 use crate::events::Inbox;
 use crate::policy::{Action, Decision, Facts, Policy};
 use crate::worker::QueueKey;
+use crate::worker::failure::unwrap_failed;
 
 pub use self::answer::Answer;
+use self::dispatch::KeyName;
 pub use self::manage::backup::Copies;
 pub(crate) use self::reconcile::Enroller;
 
@@ -127,6 +130,17 @@ struct Entry {
     goes_on: bool,
 }
 
+impl Entry {
+    /// Adds words to the record.
+    fn note(&mut self, words: &str) {
+        let detail = self.detail.get_or_insert_default();
+        if !detail.is_empty() {
+            detail.push_str(", ");
+        }
+        detail.push_str(words);
+    }
+}
+
 /// Serves one request, from the decision to the record.
 ///
 /// When `cancelled` ends first, nobody waits for the answer any more: what is queued leaves its
@@ -198,13 +212,25 @@ async fn process(
         identify(agent, origin, deadline, class, entry).await?;
     }
     let key = match dispatch::key_name(&request) {
-        None => None,
+        KeyName::None => None,
+        // Whether there is such a key is not told: a ciphertext of none and one of another's key
+        // do not open.
+        KeyName::Sealed(ciphertext) => {
+            if permitted.is_none() {
+                entry.denied = true;
+                entry.digest = Some(Sha256::digest(ciphertext).into());
+                return Err(unwrap_failed());
+            }
+            let key = usage::key_of(agent, ciphertext);
+            entry.key = key.as_ref().map(|key| key.id);
+            key
+        }
         // Whoever may not see a key is told what is told where there is none.
-        Some(name) if permitted.is_none() => {
+        KeyName::Named(name) if permitted.is_none() => {
             entry.denied = true;
             return Err(not_found(name));
         }
-        Some(name) => {
+        KeyName::Named(name) => {
             let key = agent.registry.borrow().key(name);
             let key = key.ok_or_else(|| not_found(name))?;
             entry.key = Some(key.id);

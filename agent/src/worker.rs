@@ -100,7 +100,7 @@ enum State {
 
 struct Job {
     number: u64,
-    work: Work,
+    work: Rc<Work>,
     reply: oneshot::Sender<Result<Outcome, Failure>>,
 }
 
@@ -140,11 +140,11 @@ impl Token {
     /// Has the token do something, when its turn comes.
     ///
     /// Dropping the future takes the request out of the queue; what the worker has begun, it
-    /// finishes, and the answer is wiped.
+    /// finishes, and the answer is wiped. Once it has ended nothing here holds the work any more.
     pub async fn call(
         &self,
         authorised: &Authorised,
-        work: Work,
+        work: impl Into<Rc<Work>>,
         deadline: Instant,
     ) -> Result<Outcome, Failure> {
         self.refuse_unless_ready()?;
@@ -154,7 +154,7 @@ impl Token {
         let (reply, answer) = oneshot::channel();
         let job = Job {
             number,
-            work,
+            work: work.into(),
             reply,
         };
         if let Err(Full(_)) = self.queue.borrow_mut().push(caller, job) {
@@ -204,6 +204,17 @@ impl Token {
             State::Changed(what) => (LoginState::Changed, Some(what.clone())),
             State::Locked(why) => (LoginState::Locked, why.clone()),
             State::Ready => (LoginState::Unlocked, self.note.borrow().clone()),
+        }
+    }
+
+    /// How near it is to be used: what is smaller comes first.
+    pub(crate) fn distance(&self) -> u8 {
+        match &*self.state.borrow() {
+            State::Ready => 0,
+            State::Starting => 1,
+            State::Locked(_) => 2,
+            State::Changed(_) => 3,
+            State::Absent(_) => 4,
         }
     }
 

@@ -13,11 +13,12 @@ impl With<'_> {
     pub(super) async fn dispatch(
         &self,
         request: Request,
-        key: Option<Rc<Key>>,
+        named: Option<Rc<Key>>,
         entry: &mut Entry,
     ) -> Result<Zeroizing<Vec<u8>>, Failure> {
         let key = || {
-            key.clone()
+            named
+                .clone()
                 .ok_or_else(|| Failure::new(ErrorCode::Internal, "no key"))
         };
         // Whoever does not take an answer leaves no plaintext behind.
@@ -26,6 +27,19 @@ impl With<'_> {
             Request::Verify(op) => encode(&self.verify(&*key()?, op, entry)?),
             Request::Unwrap(op) => encode(&self.unwrap(&*key()?, op, entry).await?),
             Request::Ecdh(op) => encode(&self.ecdh(&*key()?, op, entry).await?),
+            Request::Encrypt(op) => encode(&self.encrypt(&*key()?, op, entry).await?),
+            Request::Decrypt(op) => encode(&self.decrypt(named, op, entry).await?),
+            Request::GenerateDataKey(op) => {
+                encode(&self.generate_data_key(&*key()?, op, entry).await?)
+            }
+            Request::ReEncrypt(op) => encode(&self.re_encrypt(named, op, entry).await?),
+            Request::HpkeOpen(op) => encode(&self.hpke_open(&*key()?, &op, entry).await?),
+            Request::Wrap(op) => encode(&self.wrap(&*key()?, op, entry).await?),
+            Request::Mac(op) => encode(&self.mac(&*key()?, op, entry).await?),
+            Request::VerifyMac(op) => encode(&self.verify_mac(&*key()?, op, entry).await?),
+            Request::RequestCertificate(op) => {
+                encode(&self.request_certificate(&*key()?, &op, entry).await?)
+            }
             Request::Random(op) => encode(&self.random(&op, entry).await?),
             Request::GetPublicKey(op) => encode(&read::public_key(&*key()?, &op, entry)?),
             Request::Create(op) => encode(&self.create(op, entry).await?),
@@ -50,18 +64,33 @@ impl With<'_> {
             Request::Restore(op) => encode(&self.restore(op, entry).await?),
             Request::Subscribe(_) => encode(&read::subscribe(self.agent, self.origin)?),
             Request::Absorb(op) => encode(&self.origin.streams.absorb(&op)?),
-            other => {
-                return Err(Failure::new(
-                    ErrorCode::Unsupported,
-                    format!("this agent does not do {} yet", other.code().name()),
-                ));
-            }
         }))
     }
 }
 
-/// The key that a request names.
-pub(super) fn key_name(request: &Request) -> Option<&str> {
+/// What says of which key a request is.
+pub(super) enum KeyName<'r> {
+    /// Nothing: it is of none.
+    None,
+    /// Its name, or the id.
+    Named(&'r str),
+    /// A ciphertext that names its key.
+    Sealed(&'r [u8]),
+}
+
+/// What says of which key a request is.
+pub(super) fn key_name(request: &Request) -> KeyName<'_> {
+    let name = match request {
+        Request::Decrypt(op) if op.key.is_none() => return KeyName::Sealed(&op.ciphertext),
+        Request::ReEncrypt(op) if op.source_key.is_none() => {
+            return KeyName::Sealed(&op.ciphertext);
+        }
+        other => name(other),
+    };
+    name.map_or(KeyName::None, KeyName::Named)
+}
+
+fn name(request: &Request) -> Option<&str> {
     Some(match request {
         Request::Sign(op) => &op.key,
         Request::Verify(op) => &op.key,
@@ -84,8 +113,8 @@ pub(super) fn key_name(request: &Request) -> Option<&str> {
         Request::Alias(op) => &op.key,
         Request::Tag(op) => &op.key,
         Request::Import(op) => return op.existing.as_deref(),
-        // The ciphertext names its key where the caller does not: whether there is one is not told.
-        Request::Decrypt(_) | Request::ReEncrypt(_) => return None,
+        Request::Decrypt(op) => return op.key.as_deref(),
+        Request::ReEncrypt(op) => return op.source_key.as_deref(),
         Request::AcceptRegistry(_)
         | Request::ChangePin(_)
         | Request::Rescan(_)

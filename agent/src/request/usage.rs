@@ -1,50 +1,35 @@
 //! Operations that use a key: what is asked is checked before the token sees it, what the token
 //! answers before the caller does.
 
+mod certificate;
 mod ecdh;
+mod envelope;
+mod hpke_open;
+mod mac;
+mod opening;
+mod place;
 mod random;
 mod sign;
 mod unwrap;
+mod wrap;
 
+use std::rc::Rc;
+
+use keyward_protocol::ciphertext::Ciphertext;
 use keyward_protocol::{Algorithm, ErrorCode, Failure, KeyState, Purpose};
 
-use super::{Entry, With};
+use crate::agent::Agent;
 use crate::registry::{Key, Version};
 use crate::worker::{Token, failure_of};
 
-impl With<'_> {
-    /// The token that serves the version: the first of its placements that can be used.
-    pub(in crate::request) fn place(
-        &self,
-        version: &Version,
-        entry: &mut Entry,
-    ) -> Result<&Token, Failure> {
-        entry.version = Some(version.id);
-        let tokens = || {
-            let names = version.placements.iter().map(|placement| &placement.token);
-            names.filter_map(|name| self.agent.tokens.get(name))
-        };
-        let token = tokens()
-            .find(|token| token.is_ready())
-            .or_else(|| tokens().next())
-            .ok_or_else(|| {
-                let names: Vec<_> = version
-                    .placements
-                    .iter()
-                    .map(|p| p.token.as_str())
-                    .collect();
-                Failure::new(
-                    ErrorCode::TokenAbsent,
-                    format!(
-                        "the key lives on {}, which the configuration does not have",
-                        names.join(", ")
-                    ),
-                )
-                .hint("add the token to keyward.toml again")
-            })?;
-        entry.token = Some(token.name().to_owned());
-        Ok(token)
-    }
+/// What a use does with a key (SP 800-57 Part 1 §5.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    /// It makes something new: a signature, a ciphertext, a code.
+    Protect,
+    /// It opens or verifies what was made before. That can still be done when nothing new may be
+    /// made (SP 800-57 Part 1 §7.4).
+    Process,
 }
 
 /// The algorithm, if key, purpose and state allow it.
@@ -52,13 +37,18 @@ pub(super) fn usable(
     key: &Key,
     purpose: Purpose,
     algorithm: Option<Algorithm>,
+    what: Use,
 ) -> Result<Algorithm, Failure> {
     let algorithm = fitting(key, purpose, algorithm)?;
-    // What was sealed can still be opened when nothing new may be made (SP 800-57 Part 1 §7.4).
-    let opens = purpose == Purpose::Unwrap;
-    match key.state {
-        KeyState::Active => Ok(algorithm),
-        KeyState::Deactivated if opens => Ok(algorithm),
+    check_state(key, key.state, what)?;
+    Ok(algorithm)
+}
+
+/// Whether the state of the key, or of one of its versions, allows it.
+pub(super) fn check_state(key: &Key, state: KeyState, what: Use) -> Result<(), Failure> {
+    match state {
+        KeyState::Active => Ok(()),
+        KeyState::Deactivated if what == Use::Process => Ok(()),
         state => Err(
             Failure::new(ErrorCode::WrongState, format!("the key is {state}"))
                 .hint(format!("keyward key show {}", key.id_text)),
@@ -96,6 +86,14 @@ pub(super) fn fitting(
     })
 }
 
+/// A key of the right purpose and another type than what is asked for needs.
+fn does_not(key: &Key, what: &str) -> Failure {
+    Failure::new(
+        ErrorCode::MechanismInvalid,
+        format!("a key of type {} does not {what}", key.key_type),
+    )
+}
+
 pub(in crate::request) fn current(key: &Key) -> Result<&Version, Failure> {
     key.current()
         .ok_or_else(|| Failure::new(ErrorCode::WrongState, "the key has no version left"))
@@ -118,6 +116,12 @@ pub(in crate::request) fn numbered(key: &Key, number: Option<u32>) -> Result<&Ve
         }
         Some(version) => Ok(version),
     }
+}
+
+/// The key that a ciphertext names, if there is one.
+pub(in crate::request) fn key_of(agent: &Agent, ciphertext: &[u8]) -> Option<Rc<Key>> {
+    let kid = Ciphertext::decode(ciphertext).ok()?.kid();
+    agent.registry.borrow().key(&kid.to_string())
 }
 
 pub(in crate::request) fn misbehaved(token: &Token) -> Failure {

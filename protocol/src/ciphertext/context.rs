@@ -9,7 +9,7 @@ use crate::cbor;
 /// Names and values that are authenticated with a ciphertext but are not in it.
 ///
 /// They say what a plaintext is for (`tenant`, `file`): under another context nothing opens. They
-/// are not secret; a policy can test them and the log holds them.
+/// are not secret, and a policy can test them; but they are the caller's words, and the log has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Context(BTreeMap<String, String>);
 

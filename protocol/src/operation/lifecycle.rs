@@ -30,8 +30,8 @@ on_a_key! {
     Enable;
     /// Suspends a key until it is enabled.
     Disable;
-    /// Says that somebody else may have the key. It can't be used any more but to verify; there is
-    /// no way back.
+    /// Says that somebody else may have the key. It can't be used any more but to verify, and to
+    /// encrypt again with another key what it encrypted; there is no way back.
     MarkCompromised;
 }
 

@@ -79,7 +79,7 @@ pub struct VerifyMac {
     /// The message.
     #[n(1)]
     pub message: SecretBytes,
-    /// The code, whole: a shortened one is refused.
+    /// The code, whole: a shortened one is not valid.
     #[n(2)]
     pub tag: ByteVec,
     /// The version of the key; the current one if absent.

@@ -1,14 +1,18 @@
 //! `ecdh`: the raw secret, or through HKDF inside the agent.
 
+use std::rc::Rc;
+
 use hkdf::Hkdf;
 use keyward_backend::message::{self, Outcome, Work};
 use keyward_protocol::operation::{Ecdh, Kdf, SharedSecret};
-use keyward_protocol::{Algorithm, ErrorCode, Failure, Purpose, SecretBytes};
+use keyward_protocol::{Algorithm, CoseKey, ErrorCode, Failure, Purpose, SecretBytes};
 use sha2::{Sha256, Sha384};
 
-use super::{misbehaved, numbered, usable};
-use crate::registry::Key;
+use super::place::Repeat;
+use super::{Use, misbehaved, numbered, usable};
+use crate::registry::{Key, Version};
 use crate::request::{Entry, With};
+use crate::worker::Token;
 
 impl With<'_> {
     pub(in crate::request) async fn ecdh(
@@ -18,7 +22,7 @@ impl With<'_> {
         entry: &mut Entry,
     ) -> Result<SharedSecret, Failure> {
         let wanted = op.kdf.as_ref().map_or(Algorithm::EcdhRaw, |k| k.algorithm);
-        let algorithm = usable(key, Purpose::Agree, Some(wanted))?;
+        let algorithm = usable(key, Purpose::Agree, Some(wanted), Use::Protect)?;
         let version = numbered(key, op.version)?;
         entry.algorithm = Some(algorithm);
         if op.peer.key_type() != Some(key.key_type) {
@@ -33,19 +37,9 @@ impl With<'_> {
         if let Some(kdf) = &op.kdf {
             check_kdf_length(kdf)?;
         }
-        let work = Work::Derive(message::Derive {
-            id: version.id,
-            peer: op.peer,
-        });
-        let token = self.place(version, entry)?;
-        let Outcome::Secret(z) = token.call(self.authorised, work, self.deadline).await? else {
-            return Err(misbehaved(token));
-        };
-        if Some(z.len()) != key.key_type.coordinate_length() {
-            return Err(misbehaved(token));
-        }
+        let z = self.derive(key, version, op.peer, entry).await?;
         let secret = match &op.kdf {
-            Some(kdf) => derive(&z, kdf)?,
+            Some(kdf) => expand(&z, kdf)?,
             None => z,
         };
         Ok(SharedSecret {
@@ -53,6 +47,24 @@ impl With<'_> {
             key: key.id_text.clone(),
             version: version.number,
         })
+    }
+
+    /// The x coordinate that the version and a peer on its curve share, at full width.
+    pub(super) async fn derive(
+        &self,
+        key: &Key,
+        version: &Version,
+        peer: CoseKey,
+        entry: &mut Entry,
+    ) -> Result<SecretBytes, Failure> {
+        let id = version.id;
+        let work = Rc::new(Work::Derive(message::Derive { id, peer }));
+        let check = |token: &Token, outcome| match outcome {
+            Outcome::Secret(z) if Some(z.len()) == key.key_type.coordinate_length() => Ok(z),
+            _ => Err(misbehaved(token)),
+        };
+        self.on_token(version, Repeat::Always, entry, || Ok(work.clone()), check)
+            .await
     }
 }
 
@@ -74,7 +86,7 @@ fn check_kdf_length(kdf: &Kdf) -> Result<(), Failure> {
 }
 
 /// HKDF (RFC 5869) of the shared secret, which is wiped.
-fn derive(z: &SecretBytes, kdf: &Kdf) -> Result<SecretBytes, Failure> {
+fn expand(z: &SecretBytes, kdf: &Kdf) -> Result<SecretBytes, Failure> {
     let salt = kdf.salt.as_ref().map(|salt| salt.as_slice());
     let info = kdf.info.as_ref().map_or(&[][..], |info| info.as_slice());
     let mut secret = SecretBytes::zeroed(kdf.length as usize);

@@ -1,11 +1,15 @@
 //! `sign` and `verify`.
 
+use std::rc::Rc;
+
 use keyward_backend::message::{self, Outcome, Work};
 use keyward_protocol::operation::{Sign, SignInput, Signature, Verified, Verify};
 use keyward_protocol::{Algorithm, ErrorCode, Failure, Format, KeyType, Purpose};
+use minicbor::bytes::ByteVec;
 use sha2::{Digest, Sha256, Sha384};
 
-use super::{current, fitting, misbehaved, numbered, usable};
+use super::place::Repeat;
+use super::{Use, current, fitting, misbehaved, numbered, usable};
 use crate::registry::{Key, Version};
 use crate::request::absorb::Taken;
 use crate::request::{Entry, With};
@@ -18,24 +22,14 @@ impl With<'_> {
         op: Sign,
         entry: &mut Entry,
     ) -> Result<Signature, Failure> {
-        let algorithm = usable(key, Purpose::Sign, op.algorithm)?;
+        let algorithm = usable(key, Purpose::Sign, op.algorithm, Use::Protect)?;
         entry.algorithm = Some(algorithm);
         let absorbed = self.absorbed(&op.input)?;
         let input = prepare(key, algorithm, op.input, absorbed.as_ref(), entry)?;
         let version = current(key)?;
-        let work = Work::Sign(message::Sign {
-            id: version.id,
-            algorithm,
-            input: input.clone(),
-        });
-        let token = self.place(version, entry)?;
-        let Outcome::Signature(signature) =
-            token.call(self.authorised, work, self.deadline).await?
-        else {
-            return Err(misbehaved(token));
-        };
-        self.check_signature(key, version, algorithm, &input, &signature)
-            .map_err(|()| wrong_signature(token))?;
+        let signature = self
+            .signature(key, version, algorithm, input, entry)
+            .await?;
         if let Some(absorbed) = absorbed {
             absorbed.use_up();
         }
@@ -45,6 +39,32 @@ impl With<'_> {
             key: key.id_text.clone(),
             version: version.number,
         })
+    }
+
+    /// Has the version sign what is prepared, and checks the signature.
+    pub(super) async fn signature(
+        &self,
+        key: &Key,
+        version: &Version,
+        algorithm: Algorithm,
+        input: SignInput,
+        entry: &mut Entry,
+    ) -> Result<ByteVec, Failure> {
+        let work = Rc::new(Work::Sign(message::Sign {
+            id: version.id,
+            algorithm,
+            input,
+        }));
+        let check = |token: &Token, outcome| {
+            let (Outcome::Signature(signature), Work::Sign(sign)) = (outcome, &*work) else {
+                return Err(misbehaved(token));
+            };
+            self.check_signature(key, version, algorithm, &sign.input, &signature)
+                .map_err(|()| wrong_signature(token))?;
+            Ok(signature)
+        };
+        self.on_token(version, Repeat::Undone, entry, || Ok(work.clone()), check)
+            .await
     }
 
     pub(in crate::request) fn verify(
@@ -129,21 +149,18 @@ fn prepare(
         SignInput::Digest(_) => Format::Digest,
     };
     if !key.formats.contains(&format) {
-        let formats: Vec<_> = key.formats.iter().map(|format| format.name()).collect();
-        return Err(Failure::new(
-            ErrorCode::FormatNotAllowed,
-            format!("the key signs {}, not {format}", formats.join(", ")),
-        )
-        .hint(format!(
-            "keyward key create NAME --purpose sign --type {} --format {format}",
-            key.key_type
-        )));
+        return Err(format_not_allowed(key, format));
     }
     if let Some(absorbed) = absorbed {
         entry.digest = Some(absorbed.sha256());
         return digest_of(absorbed, algorithm);
     }
     check_length(algorithm, &input)?;
+    Ok(digested(algorithm, input, entry))
+}
+
+/// What the token is given of it: the digest where the algorithm has a hash of its own.
+pub(super) fn digested(algorithm: Algorithm, input: SignInput, entry: &mut Entry) -> SignInput {
     let sha256: [u8; 32] = match &input {
         SignInput::Digest(digest) if digest.len() == 32 => {
             digest.as_slice().try_into().unwrap_or_default()
@@ -151,13 +168,25 @@ fn prepare(
         other => Sha256::digest(other.bytes()).into(),
     };
     entry.digest = Some(sha256);
-    Ok(match (input, algorithm.digest_length()) {
+    match (input, algorithm.digest_length()) {
         (SignInput::Message(_), Some(32)) => SignInput::Digest(sha256.to_vec()),
         (SignInput::Message(message), Some(_)) => {
             SignInput::Digest(Sha384::digest(message).to_vec())
         }
         (input, _) => input,
-    })
+    }
+}
+
+pub(super) fn format_not_allowed(key: &Key, format: Format) -> Failure {
+    let formats: Vec<_> = key.formats.iter().map(|format| format.name()).collect();
+    Failure::new(
+        ErrorCode::FormatNotAllowed,
+        format!("the key signs {}, not {format}", formats.join(", ")),
+    )
+    .hint(format!(
+        "keyward key create NAME --purpose sign --type {} --format {format}",
+        key.key_type
+    ))
 }
 
 /// What a message that was given in parts comes to for an algorithm.
