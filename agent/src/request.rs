@@ -246,7 +246,7 @@ async fn process(
         && let Some(why) = &*agent.management_refused.borrow()
     {
         return Err(Failure::new(ErrorCode::RegistryMismatch, why.clone())
-            .hint("put the right registry.db back, or: keyward registry accept"));
+            .hint("put the right registry.db back, or: keyward accept-registry"));
     }
     // In a box of its own: what is moved about before it is small then.
     let with = With {

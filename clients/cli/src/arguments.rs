@@ -30,7 +30,7 @@ pub(crate) use key::{Create, KeyCommand, Public, PublicForm};
 pub(crate) use lifecycle::{Alias, Compromised, ListKeys, OneKey, Tag};
 pub(crate) use secret::{Ecdh, HkdfHash, Random, Unwrap};
 pub(crate) use sign::{Message, Sign, SignatureForm, Verify};
-pub(crate) use token::{ChangePin, Lock, Rescan, TokenCommand, Unlock};
+pub(crate) use token::{AcceptRegistry, ChangePin, Lock, Rescan, TokenCommand, Unlock};
 pub(crate) use wrap::{HpkeCommand, HpkeOpen, HpkeSeal, Mac, VerifyMac, Wrap};
 
 /// Use keys that live in hardware tokens, through the agent keywardd.
@@ -109,6 +109,8 @@ pub(crate) enum Command {
     Backup(Backup),
     /// Take over what a copy has
     Restore(Restore),
+    /// Say that the agent's registry is the right one, though its log knows another
+    AcceptRegistry(AcceptRegistry),
     /// Print what teaches a shell to complete keyward's command lines
     #[command(after_long_help = crate::completion::HELP)]
     Completions {

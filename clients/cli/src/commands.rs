@@ -36,6 +36,7 @@ pub(crate) fn run(command: Command) -> Result<(), Error> {
         Command::Token(TokenCommand::Accept { token }) => token::accept(token),
         Command::Token(TokenCommand::ChangePin(change)) => token::change_pin(change),
         Command::Token(TokenCommand::Rescan(rescan)) => token::rescan(rescan),
+        Command::AcceptRegistry(accept) => token::accept_registry(&accept),
         Command::Key(command) => key::run(command),
         Command::Blob(command) => blob::run(command),
         Command::Wrap(wrap) => wrap::wrap(wrap),

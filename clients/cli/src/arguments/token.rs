@@ -78,3 +78,16 @@ pub(crate) struct Rescan {
     #[command(flatten)]
     pub(crate) json: Json,
 }
+
+#[derive(Args)]
+#[command(after_long_help = "\
+Where the registry was lost, put back or changed, the agent refuses changes: `keyward status` says why. \
+If there is a backup, `keyward restore` is the way. Else accept the registry as it is, then let \
+`keyward token rescan` find the keys again on each token. Their aliases and tags are lost.
+
+Tokens are enrolled anew: make sure that the right ones are there before.")]
+pub(crate) struct AcceptRegistry {
+    /// Don't ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+}

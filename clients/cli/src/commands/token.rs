@@ -1,12 +1,15 @@
 //! `keyward token …`, `keyward unlock`, `keyward lock`
 
-use keyward_protocol::operation::{AcceptToken, Rescanned, Status, TokenStatus};
+use std::io::IsTerminal as _;
+
+use keyward_protocol::operation::{AcceptRegistry, AcceptToken, Rescanned, Status, TokenStatus};
 use keyward_protocol::{SecretBytes, operation};
 use serde_json::{Value, json};
 
 use crate::agent::{Agent, connect};
-use crate::arguments::{ChangePin, Json, Lock, Rescan, Unlock};
+use crate::arguments::{self, ChangePin, Json, Lock, Rescan, Unlock};
 use crate::error::Error;
+use crate::exit::Exit;
 use crate::output::{plain, print, print_json, table};
 use crate::{io, pin};
 
@@ -41,6 +44,31 @@ pub(super) fn lock(lock: Lock) -> Result<(), Error> {
 
 pub(super) fn accept(token: String) -> Result<(), Error> {
     connect()?.call(AcceptToken { token })?;
+    Ok(())
+}
+
+pub(super) fn accept_registry(accept: &arguments::AcceptRegistry) -> Result<(), Error> {
+    let mut agent = connect()?;
+    if !accept.yes {
+        if !std::io::stdin().is_terminal() {
+            return Err(Error::usage(
+                "accepting a registry wants a word from a person, and stdin is no terminal",
+            )
+            .hint("keyward accept-registry --yes"));
+        }
+        let status = agent.call(Status {})?;
+        if let Some(why) = &status.management_refused {
+            print(&format!("{}\n", plain(why)))?;
+        }
+        let prompt = "Go on with the registry as it is? What it lacks is lost. [y/N] ";
+        if !pin::agrees(prompt)? {
+            return Err(Error::new(
+                Exit::Negative,
+                "not accepted: nothing was changed",
+            ));
+        }
+    }
+    agent.call(AcceptRegistry {})?;
     Ok(())
 }
 
