@@ -15,7 +15,7 @@ mod work;
 
 use std::{env, path::Path, process::ExitCode};
 
-use figure::FIGURES;
+use figure::{FIGURES, files};
 use report::Report;
 
 /// Runs the figure that the command line names, or all.
@@ -25,6 +25,9 @@ pub fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         [reference::ARGUMENT, module] => reference::main(Path::new(module)),
+        [files::ARGUMENT, way, input, output] => {
+            files::main(way, Path::new(input), Path::new(output))
+        }
         [] => run(|_| true),
         [name] if FIGURES.iter().any(|figure| figure.name == *name) => run(|other| other == *name),
         _ => {

@@ -2,6 +2,7 @@
 
 mod cpu;
 mod envelope;
+pub(crate) mod files;
 mod latency;
 mod memory;
 mod one;
@@ -62,6 +63,11 @@ pub(crate) const FIGURES: &[Figure] = &[
         name: "stuck",
         about: "one token while another is stuck for 10 s",
         measure: stuck::measure,
+    },
+    Figure {
+        name: "files",
+        about: "a file of 2 GiB in the age format, beside openssl speed on one core",
+        measure: files::measure,
     },
     Figure {
         name: "latency",
