@@ -96,26 +96,23 @@ impl Token {
                 } else {
                     Ok(())
                 };
-                kept.map_err(|e| self.marker_failed(&e))?;
-                return Err(LoginError::Failed(failure_of(self.name(), error)));
+                return Err(self.not_done(failure_of(self.name(), error), kept));
             }
             // The PIN never left the agent.
             Err(Lost::NotSent) => {
                 let kept = markers.restore(before.as_ref());
-                kept.map_err(|e| self.marker_failed(&e))?;
-                return Err(LoginError::Failed(self.died()));
+                return Err(self.not_done(self.died(), kept));
             }
             // The worker died: whether the token counted the try is not known. The marker stays.
             _ => return Err(LoginError::Failed(self.died())),
         };
-        kept.map_err(|e| self.marker_failed(&e))?;
         self.may_log_in.set(true);
         self.enter(State::Ready);
         if let Some(pin) = keep {
-            let kept = monitor.remember(self.name(), pin).await;
-            self.remembered.set(kept.is_ok());
+            let remembered = monitor.remember(self.name(), pin).await;
+            self.remembered.set(remembered.is_ok());
         }
-        Ok(())
+        kept.map_err(|e| self.note_failed("was accepted and it is unlocked", &e))
     }
 
     /// Takes the PIN away: the token logs out, and keyward does not log in by itself again.
@@ -274,6 +271,35 @@ impl Token {
                 self.settings.markers.display()
             ),
         ))
+    }
+
+    /// Why it was not done, and that the next try does not know it if that could not be noted.
+    fn not_done(&self, mut failure: Failure, kept: io::Result<()>) -> LoginError {
+        if let Err(error) = kept {
+            let folder = self.settings.markers.display();
+            let note = format!(
+                "; that could not be noted in {folder}: {error}, so the next try is held back"
+            );
+            failure.message.push_str(&note);
+        }
+        LoginError::Failed(failure)
+    }
+
+    /// The token took the PIN, and the marker of before still says that nobody knows what became of it.
+    fn note_failed(&self, happened: &str, error: &io::Error) -> LoginError {
+        let folder = self.settings.markers.display();
+        let name = self.name();
+        LoginError::Failed(
+            Failure::new(
+                ErrorCode::Internal,
+                format!(
+                    "the PIN of token {name} {happened}, but that could not be noted in {folder}: {error}, so the next try is held back"
+                ),
+            )
+            .hint(format!(
+                "make room on the disk, then: keyward unlock {name} --spend-last-try"
+            )),
+        )
     }
 
     fn withheld(&self, withheld: Withheld) -> Failure {

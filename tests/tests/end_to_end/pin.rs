@@ -228,6 +228,36 @@ fn whoever_unlocks_is_told_when_the_worker_dies_over_it() {
 }
 
 #[test]
+fn whoever_unlocks_is_told_what_became_of_a_try_that_could_not_be_noted() {
+    for (right, code) in [
+        (true, ErrorCode::Internal),
+        (false, ErrorCode::PinIncorrect),
+    ] {
+        let daemon = Daemon::start(setup(Pin::Ask));
+        daemon.wait_for_token("main", LoginState::Locked);
+        let pin = daemon.hsm("main").pin().to_owned();
+        let pin = if right { pin } else { "00000000".into() };
+        daemon.fault("main").set("C_Login", &Fault::Hang);
+        let result = thread::scope(|scope| {
+            let unlocking = scope.spawn(|| unlock(&daemon, Some(&pin), false));
+            assert!(wait_for(|| logins(&daemon) == 1, PATIENCE));
+            let markers = daemon.state().join("login");
+            fs::rename(&markers, daemon.state().join("elsewhere")).unwrap();
+            daemon.fault("main").clear("C_Login");
+            unlocking.join().unwrap()
+        });
+        let failure = refused(result);
+        assert_eq!(failure.code, code, "{failure}");
+        let text = failure.message;
+        assert!(text.contains("could not be noted in"), "{text}");
+        assert!(!text.contains("not sent"), "{text}");
+        if right {
+            daemon.wait_for_token("main", LoginState::Unlocked);
+        }
+    }
+}
+
+#[test]
 fn a_locked_token_stays_locked_until_somebody_unlocks_it() {
     let mut daemon = Daemon::start(setup(Pin::File));
     daemon.create_signer("k");

@@ -41,14 +41,12 @@ impl Token {
                 } else {
                     Ok(())
                 };
-                kept.map_err(|e| self.marker_failed(&e))?;
-                return Err(LoginError::Failed(failure_of(self.name(), error)));
+                return Err(self.not_done(failure_of(self.name(), error), kept));
             }
             // The PINs never left the agent.
             Err(Lost::NotSent) => {
                 let kept = markers.restore(before.as_ref());
-                kept.map_err(|e| self.marker_failed(&e))?;
-                return Err(LoginError::Failed(self.died()));
+                return Err(self.not_done(self.died(), kept));
             }
             // Which of the two the token has now is not known. The marker stays.
             _ => return Err(LoginError::Failed(self.died())),
@@ -71,7 +69,7 @@ impl Token {
         if logged_out && *self.state.borrow() == State::Ready {
             self.look_again();
         }
-        kept.map_err(|e| self.marker_failed(&e))
+        kept.map_err(|e| self.note_failed("was changed", &e))
     }
 
     /// The monitor has the new PIN from now on, or none.
