@@ -258,13 +258,15 @@ async fn process(
     Box::pin(with.dispatch(request, key, entry)).await
 }
 
-/// What needs no registry, or puts the right one in the place of the one that does not fit the log.
+/// What needs no registry, changes nothing in it, or puts the right one in the place of the one that
+/// does not fit the log.
 fn works_without_registry(code: OperationCode) -> bool {
     matches!(
         code,
         OperationCode::Lock
             | OperationCode::Unlock
             | OperationCode::AcceptRegistry
+            | OperationCode::Backup
             | OperationCode::Restore
     )
 }
@@ -385,7 +387,9 @@ fn append(
     record.digest = entry.digest.as_ref().map(<[u8; 32]>::as_slice);
     record.length = entry.length.map(|length| length as u64);
     record.intent = entry.intent;
-    record.registry = entry.registry;
+    // One that does not match the log is not the right one at the next start either.
+    let accepted = agent.management_refused.borrow().is_none();
+    record.registry = entry.registry.filter(|_| accepted);
     record.detail = entry.detail.as_deref();
     if entry.denied {
         let mut denials = agent.denials.borrow_mut();

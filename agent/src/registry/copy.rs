@@ -1,7 +1,8 @@
 //! The registry as a copy of it has it, and a copy taken over again.
 //!
 //! What comes back never makes anything less strict: what the registry says of a key that it has
-//! stands, unless the copy says more. Names stay with who has them, and tokens with what they are
+//! stands, unless the copy says more. What the registry does not have comes in suspended, and only a
+//! key that is out of use gets versions and places. Names stay with who has them, and tokens with what they are
 //! pinned to.
 
 mod check;

@@ -77,6 +77,11 @@ impl Registry {
                 .token
                 .as_ref()
                 .is_some_and(|token| self.tokens.contains_key(token)),
+            // One that was begun where the registry did not match the log has no mark, and explains
+            // nothing: whoever restored is not known to have been told that it was done.
+            "restore" => intent
+                .registry
+                .is_some_and(|before| before.generation < self.mark.generation),
             _ => false,
         }
     }

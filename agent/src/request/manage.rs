@@ -57,7 +57,11 @@ pub(in crate::request) async fn intend(
     record.alias = entry.alias.as_deref();
     record.token = entry.token.as_deref();
     record.length = entry.length.map(|length| length as u64);
-    record.registry = Some(mark(agent));
+    record.registry = match op {
+        // A person has said that it is the right one.
+        "accept-registry" => Some(mark(agent)),
+        _ => accepted_mark(agent),
+    };
     record.detail = entry.detail.as_deref();
     let seq = agent
         .audit
@@ -135,6 +139,13 @@ const UNDO: Duration = Duration::from_secs(5);
 /// The registry as it is now.
 pub(in crate::request) fn mark(agent: &Agent) -> RegistryMark {
     agent.registry.borrow().mark()
+}
+
+/// The same for a record, where it is the one that the log knows: the next start takes the mark of
+/// the last record for the right one.
+pub(in crate::request) fn accepted_mark(agent: &Agent) -> Option<RegistryMark> {
+    let refused = agent.management_refused.borrow().is_some();
+    (!refused).then(|| mark(agent))
 }
 
 pub(in crate::request) fn alias_taken(alias: &str) -> Failure {

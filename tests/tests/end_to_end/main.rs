@@ -30,6 +30,7 @@ mod pin;
 mod policy;
 mod queue;
 mod readme;
+mod rollback;
 mod rotation;
 mod sandbox;
 mod several_tokens;

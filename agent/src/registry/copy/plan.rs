@@ -38,6 +38,11 @@ pub(super) struct Merge {
 }
 
 impl Merge {
+    /// The state that the key will have.
+    fn state_after(&self, have: &Key) -> KeyState {
+        self.state.unwrap_or(have.state)
+    }
+
     fn is_empty(&self) -> bool {
         self.state.is_none()
             && self.aliases.is_empty()
@@ -85,6 +90,7 @@ pub(super) fn plan(registry: &Registry, tokens: &[TokenCopy], keys: &[KeyCopy]) 
             .values()
             .flat_map(|key| key.versions.iter().map(|version| version.id.uuid()))
             .collect(),
+        suspended: 0,
     };
     for token in tokens {
         planning.token(token);
@@ -95,7 +101,7 @@ pub(super) fn plan(registry: &Registry, tokens: &[TokenCopy], keys: &[KeyCopy]) 
             Some(have) => planning.merge(have, key),
         }
     }
-    planning.plan
+    planning.finish()
 }
 
 struct Planning<'r> {
@@ -105,6 +111,8 @@ struct Planning<'r> {
     elsewhere: BTreeSet<String>,
     /// The versions that the registry has.
     versions: BTreeSet<Uuid>,
+    /// How many keys a person has to look at.
+    suspended: usize,
 }
 
 impl Planning<'_> {
@@ -130,6 +138,11 @@ impl Planning<'_> {
         }
         let mut key = copy.clone();
         key.aliases = self.free(id, &copy.aliases);
+        // Nobody knows who wrote the copy, and what became of the key since.
+        if let Some(state) = stricter(key.state, KeyState::Suspended) {
+            key.state = state;
+            self.suspended = self.suspended.saturating_add(1);
+        }
         for version in &mut key.versions {
             version
                 .placements
@@ -182,6 +195,10 @@ impl Planning<'_> {
             self.merge_version(have, version, &mut merge);
         }
         if !merge.is_empty() {
+            let grows = !merge.versions.is_empty() || !merge.placements.is_empty();
+            if grows && merge.state_after(have) == KeyState::Suspended {
+                self.suspended = self.suspended.saturating_add(1);
+            }
             self.plan.merged.push(merge);
         }
     }
@@ -190,6 +207,10 @@ impl Planning<'_> {
         let id = Uuid::from_bytes(*copy.id);
         let Some(version) = have.versions.iter().find(|version| version.id.uuid() == id) else {
             let number = copy.number;
+            let state = merge.state_after(have);
+            if !may_grow(state) {
+                return self.keep(not_added(have.id, state, &format!("version {number}")));
+            }
             let count = have.versions.len().saturating_add(merge.versions.len());
             if count >= MAX_VERSIONS
                 || have.version(number).is_some()
@@ -218,8 +239,15 @@ impl Planning<'_> {
         }
         for place in &copy.placements {
             let has = version.placements.iter().any(|p| p.token == place.token);
-            if !has && !self.elsewhere.contains(&place.token) {
+            if has || self.elsewhere.contains(&place.token) {
+                continue;
+            }
+            let state = merge.state_after(have);
+            if may_grow(state) {
                 merge.placements.push((id, place.clone()));
+            } else {
+                let what = format!("version {} on the token {}", version.number, place.token);
+                self.keep(not_added(have.id, state, &what));
             }
         }
     }
@@ -241,6 +269,34 @@ impl Planning<'_> {
     fn keep(&mut self, words: String) {
         self.plan.kept.push(words);
     }
+
+    /// The plan; what a person has to do stands first.
+    fn finish(mut self) -> Plan {
+        if self.suspended > 0 {
+            let words = format!(
+                "the state of {} keys: they are suspended until somebody has looked at each (keyward key show KEY, keyward key enable KEY)",
+                self.suspended
+            );
+            self.plan.kept.insert(0, words);
+        }
+        self.plan
+    }
+}
+
+/// Whether a key in this state may get versions and places that nobody has looked at: nothing is
+/// sealed to it or verified with it, until a person enables it.
+fn may_grow(state: KeyState) -> bool {
+    matches!(state, KeyState::Suspended | KeyState::Compromised)
+}
+
+fn not_added(key: Uuid, state: KeyState, what: &str) -> String {
+    let how = match state {
+        KeyState::Active => {
+            format!("; if it is right: keyward key disable {key}, then restore again")
+        }
+        _ => String::new(),
+    };
+    format!("{key}: {what} is not added to a key that is {state}{how}")
 }
 
 /// The copy's state, if it is the stricter one.

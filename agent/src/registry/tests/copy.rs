@@ -25,12 +25,16 @@ fn an_empty_registry_becomes_what_the_copy_was() {
     let (_folder, path) = super::path();
     let mut empty = Registry::open(&path).unwrap();
     let plan = restore(&mut empty, &copy);
-    assert_eq!(
-        (plan.added(), plan.merged(), &plan.kept[..]),
-        (3, 0, &[][..])
-    );
-    let (_, now, counted) = contents(&empty);
-    assert_eq!((now, counted), (keys, count));
+    assert_eq!((plan.added(), plan.merged(), plan.kept.len()), (3, 0, 1));
+    assert!(plan.kept[0].starts_with("the state of 1 keys: they are suspended"));
+    let (_, suspended, counted) = contents(&empty);
+    assert_eq!(counted, count);
+    assert_eq!(empty.key("one").unwrap().state, KeyState::Suspended);
+    assert_ne!(suspended, keys);
+    empty
+        .set_state(Uuid::from_u128(1), KeyState::Active)
+        .unwrap();
+    assert_eq!(contents(&empty).1, keys);
     assert_eq!(empty.token_identity("main"), Some(&identity("1")));
     let generation = empty.generation();
     assert!(restore(&mut empty, &copy).is_empty());
@@ -84,6 +88,40 @@ fn a_registry_that_was_rolled_back_gets_what_it_lacks() {
 }
 
 #[test]
+fn a_copy_that_somebody_made_up_gives_a_key_in_use_no_version_and_no_place() {
+    let (_folder, path) = path();
+    let mut registry = open(&path);
+    registry.pin_token("other", &identity("2")).unwrap();
+    registry.insert(sign_key(1, "one")).unwrap();
+    let mut copy = registry.copy();
+    let versions = &mut copy.1[0].versions;
+    let mut version = versions[0].clone();
+    version.number = 99;
+    version.id = [9; 16].into();
+    let mut place = version.placements[0].clone();
+    place.token = "other".into();
+    versions[0].placements.push(place);
+    versions.push(version);
+    let id = Uuid::from_u128(1);
+    for state in [KeyState::Active, KeyState::Deactivated] {
+        registry.set_state(id, state).unwrap();
+        let plan = restore(&mut registry, &copy);
+        let about = |what| plan.kept.iter().any(|words| words.contains(what));
+        assert!(about("version 99 is not added") && about("on the token other is not added"));
+        let key = registry.key("one").unwrap();
+        assert_eq!((key.state, key.versions.len()), (state, 1));
+        assert_eq!(key.versions[0].placements.len(), 1);
+    }
+    // Only a person brings it back into use, and is told so.
+    registry.set_state(id, KeyState::Suspended).unwrap();
+    let plan = restore(&mut registry, &copy);
+    assert!(plan.kept[0].starts_with("the state of 1 keys"));
+    let key = registry.key("one").unwrap();
+    assert_eq!((key.state, key.versions.len()), (KeyState::Suspended, 2));
+    assert_eq!(key.versions[0].placements.len(), 2);
+}
+
+#[test]
 fn names_and_tokens_stay_with_who_has_them() {
     let (_folder, path) = path();
     let mut registry = open(&path);
@@ -94,7 +132,7 @@ fn names_and_tokens_stay_with_who_has_them() {
     other.pin_token("main", &identity("2")).unwrap();
     other.insert(sign_key(7, "web")).unwrap();
     let plan = restore(&mut other, &copy);
-    assert_eq!((plan.added(), plan.kept.len()), (1, 2), "{:?}", plan.kept);
+    assert_eq!((plan.added(), plan.kept.len()), (1, 3), "{:?}", plan.kept);
     assert_eq!(other.key("web").unwrap().id, Uuid::from_u128(7));
     assert_eq!(other.token_identity("main"), Some(&identity("2")));
     let key = other.key(&Uuid::from_u128(1).to_string()).unwrap();

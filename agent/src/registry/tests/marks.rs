@@ -158,6 +158,32 @@ fn changes_whose_outcome_was_not_written_are_explained_by_their_intents() {
 }
 
 #[test]
+fn a_restoration_is_explained_by_its_intent_unless_the_registry_did_not_match_before() {
+    for (matched, explained) in [(true, true), (false, false)] {
+        let (folder, path) = path();
+        let (audit, _) = restarted(folder.path());
+        let mut registry = open(&path);
+        let pinned = log(&audit, Kind::ManageIntent, None, &registry);
+        log(&audit, Kind::ManageOutcome, Some(pinned), &registry);
+        let record = Record {
+            registry: matched.then(|| registry.mark()),
+            ..Record::new(Kind::ManageIntent, "restore")
+        };
+        audit.append(audit.reserve().unwrap(), &record).unwrap();
+        audit.sync_now().unwrap();
+        drop(audit);
+        let (_audit, found) = restarted(folder.path());
+        assert_eq!(check_mark(&found, &registry), MarkCheck::Match);
+        registry.insert(sign_key(1, "")).unwrap();
+        match check_mark(&found, &registry) {
+            MarkCheck::Ahead { generations: 1, .. } if explained => {}
+            MarkCheck::Mismatch { .. } if !explained => {}
+            other => panic!("{matched}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn an_old_intent_does_not_explain_a_change_made_without_the_log() {
     let (folder, path) = path();
     let (audit, _) = restarted(folder.path());

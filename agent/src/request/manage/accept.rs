@@ -34,7 +34,8 @@ impl With<'_> {
 /// writes its outcome.
 ///
 /// Intents of before are closed as they are: what a registry lacks that was lost or put back is no
-/// orphan, so nothing is destroyed for them. A rescan finds it.
+/// orphan, so nothing is destroyed for them. A rescan finds it. Their outcomes have no mark: the
+/// registry is accepted by the record of who accepted it.
 ///
 /// # Errors
 /// The log can't be written: management stays refused.
@@ -47,7 +48,6 @@ pub(in crate::request) fn accept_registry(agent: &Agent) -> Result<(), AuditErro
         record.version = intent.version_id.map(Into::into);
         record.token = intent.token.as_deref();
         record.intent = Some(intent.audit_id);
-        record.registry = Some(mark(agent));
         record.detail = Some("left as it is: another registry was accepted");
         agent.audit.append(agent.audit.reserve()?, &record)?;
     }

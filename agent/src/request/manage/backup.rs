@@ -4,6 +4,8 @@
 //! length and digest of the whole, and of a restoration one of its beginning, an intent and an
 //! outcome.
 
+mod slots;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -11,7 +13,11 @@ use keyward_protocol::backup::{BackupError, Content, FileCopy, LONGEST};
 use keyward_protocol::operation::{Backup, BackupPart, Restore, Restored};
 use keyward_protocol::{ErrorCode, Failure};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
+pub use self::slots::Copies;
+
+use self::slots::Slot;
 use super::{intend, mark, registry_failed};
 use crate::agent::{Agent, SOFTWARE, now};
 use crate::registry::Plan;
@@ -19,46 +25,22 @@ use crate::request::{Entry, With};
 
 /// How much of a copy goes into one answer.
 const PART: usize = 48 * 1024;
-/// How many copies are under way at the most, over all connections.
-const MOST_COPIES: usize = 4;
 /// How many reasons an answer has at the most, and how long each is.
 const MOST_KEPT: usize = 100;
 const LONGEST_KEPT: usize = 400;
 
-/// Counts the copies that are under way.
-#[derive(Clone, Default)]
-pub struct Copies(Rc<()>);
-
 /// The copies that a connection has under way.
 #[derive(Default)]
 pub(in crate::request) struct Under {
-    given: RefCell<Option<Given>>,
+    given: RefCell<Option<Rc<Slot>>>,
     taken: RefCell<Option<Taken>>,
-}
-
-struct Given {
-    document: Vec<u8>,
-    _counted: Rc<()>,
 }
 
 struct Taken {
     total: u64,
     digest: [u8; 32],
     dry_run: bool,
-    bytes: Vec<u8>,
-    _counted: Rc<()>,
-}
-
-impl Copies {
-    fn count(&self) -> Result<Rc<()>, Failure> {
-        if Rc::strong_count(&self.0) > MOST_COPIES {
-            return Err(Failure::new(
-                ErrorCode::Busy,
-                "too many backups and restorations are under way",
-            ));
-        }
-        Ok(self.0.clone())
-    }
+    slot: Rc<Slot>,
 }
 
 impl With<'_> {
@@ -70,29 +52,22 @@ impl With<'_> {
         let mut given = self.origin.copies.given.borrow_mut();
         if op.offset == 0 {
             *given = None;
-            let counted = self.agent.copies.count()?;
+            // Its room first: making a copy takes longer than saying that there is none.
+            let slot = self.agent.copies.begin(Vec::new(), Instant::now())?;
             let document = content(self.agent).to_document();
             let document = document.map_err(|error| refused(&error))?;
             entry.digest = Some(Sha256::digest(&document).into());
             entry.length = Some(document.len());
             entry.registry = Some(mark(self.agent));
-            *given = Some(Given {
-                document,
-                _counted: counted,
-            });
+            slot.go_on(Instant::now(), |bytes| *bytes = document);
+            *given = Some(slot);
         } else {
             entry.goes_on = true;
         }
         let wrong = || invalid("this connection has no backup under way that goes on there");
-        let document = &given.as_ref().ok_or_else(wrong)?.document;
-        let start = usize::try_from(op.offset).map_err(|_| wrong())?;
-        let end = start.saturating_add(PART).min(document.len());
-        let bytes = document.get(start..end).filter(|part| !part.is_empty());
-        let part = BackupPart {
-            bytes: bytes.ok_or_else(wrong)?.to_vec().into(),
-            next: (end < document.len()).then_some(end as u64),
-            total: document.len() as u64,
-        };
+        let slot = given.as_ref().ok_or_else(wrong)?;
+        let part = slot.go_on(Instant::now(), |document| part(document, op.offset));
+        let part = part.ok_or_else(given_up)?.ok_or_else(wrong)?;
         if part.next.is_none() {
             *given = None;
         }
@@ -115,7 +90,7 @@ impl With<'_> {
             });
         };
         entry.goes_on = false;
-        let Taken { dry_run, bytes, .. } = document;
+        let (dry_run, bytes) = document;
         let content = Content::from_document(&bytes).map_err(|error| refused(&error))?;
         drop(bytes);
         let plan = {
@@ -132,6 +107,11 @@ impl With<'_> {
             content.generation,
         ));
         if !dry_run {
+            if let (Some(why), Some(detail)) =
+                (&*self.agent.management_refused.borrow(), &mut entry.detail)
+            {
+                detail.push_str(&format!("; accepts another registry: {why}"));
+            }
             self.carry_out(&content, entry).await?;
         }
         Ok(Restored {
@@ -142,8 +122,12 @@ impl With<'_> {
         })
     }
 
-    /// Puts the part where it belongs; the whole, once it is there.
-    fn take_part(&self, op: Restore, entry: &mut Entry) -> Result<Option<Taken>, Failure> {
+    /// Puts the part where it belongs; the whole, once it is there, and whether it is only tried.
+    fn take_part(
+        &self,
+        op: Restore,
+        entry: &mut Entry,
+    ) -> Result<Option<(bool, Vec<u8>)>, Failure> {
         let mut taken = self.origin.copies.taken.borrow_mut();
         if op.offset == 0 {
             *taken = None;
@@ -155,36 +139,45 @@ impl With<'_> {
                 total: op.total,
                 digest: *op.digest,
                 dry_run: op.dry_run,
-                bytes: Vec::new(),
-                _counted: self.agent.copies.count()?,
+                slot: self.agent.copies.begin(Vec::new(), Instant::now())?,
             });
             entry.detail = Some("the first part".into());
         } else {
             entry.goes_on = true;
         }
         let wrong = || invalid("this connection has no restoration under way that goes on so");
-        let copy = taken.as_mut().ok_or_else(wrong)?;
+        let copy = taken.as_ref().ok_or_else(wrong)?;
         let same = (copy.total, copy.digest, copy.dry_run) == (op.total, *op.digest, op.dry_run);
-        if !same || op.offset != copy.bytes.len() as u64 || op.bytes.is_empty() {
-            return Err(wrong());
-        }
-        let length = copy.bytes.len().saturating_add(op.bytes.len()) as u64;
+        let put = |bytes: &mut Vec<u8>| {
+            if !same || op.offset != bytes.len() as u64 || op.bytes.is_empty() {
+                return Err(wrong());
+            }
+            let length = bytes.len().saturating_add(op.bytes.len()) as u64;
+            if length <= copy.total {
+                bytes.extend_from_slice(&op.bytes);
+            }
+            Ok((
+                length,
+                (length == copy.total).then(|| std::mem::take(bytes)),
+            ))
+        };
+        let put = copy.slot.go_on(Instant::now(), put);
+        let (length, whole) = put.ok_or_else(given_up)??;
         if length > copy.total {
             *taken = None;
             return Err(invalid("there is more of the backup than it should have"));
         }
-        copy.bytes.extend_from_slice(&op.bytes);
-        if length < copy.total {
+        let Some(whole) = whole else {
             return Ok(None);
-        }
-        let whole = taken.take().ok_or_else(wrong)?;
-        let digest: [u8; 32] = Sha256::digest(&whole.bytes).into();
-        if digest != whole.digest {
+        };
+        *taken = None;
+        let digest: [u8; 32] = Sha256::digest(&whole).into();
+        if digest != *op.digest {
             return Err(invalid(
                 "the backup did not arrive as it was sent: its digest is another",
             ));
         }
-        Ok(Some(whole))
+        Ok(Some((op.dry_run, whole)))
     }
 
     /// The intent, and then all of it in one transaction.
@@ -208,6 +201,18 @@ impl With<'_> {
         entry.registry = Some(mark(agent));
         Ok(())
     }
+}
+
+/// The part that begins there, if one does.
+fn part(document: &[u8], offset: u64) -> Option<BackupPart> {
+    let start = usize::try_from(offset).ok()?;
+    let end = start.saturating_add(PART).min(document.len());
+    let bytes = document.get(start..end).filter(|part| !part.is_empty())?;
+    Some(BackupPart {
+        bytes: bytes.to_vec().into(),
+        next: (end < document.len()).then_some(end as u64),
+        total: document.len() as u64,
+    })
 }
 
 fn content(agent: &Agent) -> Content {
@@ -263,6 +268,14 @@ fn refused(error: &BackupError) -> Failure {
         _ => ErrorCode::Invalid,
     };
     Failure::new(code, error.to_string())
+}
+
+fn given_up() -> Failure {
+    Failure::new(
+        ErrorCode::DeadlineExceeded,
+        "no part was asked for or given for a minute, and another backup or restoration needed the room",
+    )
+    .hint("begin again")
 }
 
 fn invalid(words: impl Into<String>) -> Failure {

@@ -18,8 +18,9 @@ pub(crate) struct Backup {
 
 #[derive(Args)]
 #[command(after_long_help = "\
-Keys that the agent does not know come back; those that it knows get what they lack. What is stricter \
-in the agent stays: a key that was disabled since is not enabled by an old copy.")]
+Keys that the agent does not know come back, suspended: look at each with `keyward key show`, then \
+`keyward key enable`. Keys that it knows get what they lack; new versions and places only while they are \
+disabled. What is stricter in the agent stays: a key that was disabled since is not enabled by an old copy.")]
 pub(crate) struct Restore {
     /// The copy that `keyward backup` made
     pub(crate) file: PathBuf,
