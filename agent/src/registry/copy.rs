@@ -9,27 +9,30 @@ mod check;
 mod plan;
 mod write;
 
-use std::rc::Rc;
+use std::collections::HashMap;
 
 use keyward_backend::TokenIdentity;
 use keyward_protocol::backup::{KeyCopy, PlacementCopy, TagCopy, TokenCopy, VersionCopy};
 
 use super::error::{Invalid, RegistryError};
 use super::key::{Key, Placement, Version};
-use super::{Registry, now};
+use super::{Registry, now, seal_count};
 
 pub use plan::Plan;
 
 impl Registry {
     /// What tokens are pinned to, and all keys.
-    #[must_use]
-    pub fn copy(&self) -> (Vec<TokenCopy>, Vec<KeyCopy>) {
+    ///
+    /// # Errors
+    /// The registry can't be read.
+    pub fn copy(&self) -> Result<(Vec<TokenCopy>, Vec<KeyCopy>), RegistryError> {
+        let seals = seal_count::all(&self.connection)?;
         let tokens = self
             .tokens
             .iter()
             .map(|(name, identity)| token(name, identity));
-        let keys = self.keys.values().map(key);
-        (tokens.collect(), keys.collect())
+        let keys = self.keys.values().map(|of| key(of, &seals));
+        Ok((tokens.collect(), keys.collect()))
     }
 
     /// What taking a copy over would come to.
@@ -47,7 +50,8 @@ impl Registry {
     /// The disk refuses.
     pub fn restore(&mut self, plan: &Plan) -> Result<(), RegistryError> {
         if plan.is_empty() {
-            return Ok(());
+            // Counting on from more is no change.
+            return write::seals(&self.connection, plan);
         }
         self.change(|transaction| write::write(transaction, plan, now()))?;
         for token in &plan.tokens {
@@ -77,7 +81,7 @@ fn identity(token: &TokenCopy) -> TokenIdentity {
     }
 }
 
-fn key(key: &Rc<Key>) -> KeyCopy {
+fn key(key: &Key, seals: &HashMap<String, u64>) -> KeyCopy {
     let tags = key.tags.iter().map(|(name, value)| TagCopy {
         name: name.clone(),
         value: value.clone(),
@@ -92,11 +96,11 @@ fn key(key: &Rc<Key>) -> KeyCopy {
         tags: tags.collect(),
         created: key.created,
         rotation_period: key.rotation_period,
-        versions: key.versions.iter().map(version).collect(),
+        versions: key.versions.iter().map(|of| version(of, seals)).collect(),
     }
 }
 
-fn version(version: &Version) -> VersionCopy {
+fn version(version: &Version, seals: &HashMap<String, u64>) -> VersionCopy {
     VersionCopy {
         id: version.id.uuid().into_bytes().into(),
         number: version.number,
@@ -104,7 +108,7 @@ fn version(version: &Version) -> VersionCopy {
         created: version.created,
         public: version.public.clone(),
         placements: version.placements.iter().map(placement).collect(),
-        seals: None,
+        seals: seals.get(&version.id.to_string()).copied(),
     }
 }
 

@@ -11,7 +11,7 @@ use super::check::{MAX_VERSIONS, check_formats};
 use super::error::{Invalid, RegistryError};
 use super::key::{Key, NewVersion, Placement, check_public};
 use super::rows::KeyRow;
-use super::{Registry, now, rows};
+use super::{Registry, now, rows, seal_count};
 
 /// A version as its token shows it.
 #[derive(Clone, Debug)]
@@ -126,6 +126,10 @@ impl Registry {
                     placements: vec![version.placement.clone()],
                 };
                 rows::add_version(transaction, version.key, version.number, &row, now())?;
+                // How often it sealed is not on the token.
+                if seal_count::is_counted(version.purpose, version.key_type) {
+                    seal_count::go_on_from(transaction, version.id, 0)?;
+                }
             }
             for key in &new {
                 rows::activate_newest(transaction, *key)?;

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use keyward_backend::VersionId;
+use keyward_protocol::{KeyType, Purpose};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::Registry;
@@ -17,6 +18,8 @@ pub(super) const TABLE: &str = "seal_count";
 const BLOCK: u64 = 1 << 16;
 /// The most uses of one key with random IVs of 96 bits.
 const MOST: u64 = 1 << 32;
+/// What is added to a number that is not of now: what may have been reserved since.
+const MARGIN: u64 = 2 * BLOCK;
 
 /// The blocks of this life of the agent.
 #[derive(Debug, Default)]
@@ -59,6 +62,39 @@ impl SealCounts {
         block.next = block.next.saturating_add(1);
         Ok(())
     }
+}
+
+/// How many uses each version has reserved, for copies.
+pub(super) fn all(connection: &Connection) -> Result<HashMap<String, u64>, RegistryError> {
+    let mut statement = connection.prepare("SELECT version, reserved FROM seal_count")?;
+    let rows = statement.query_map((), |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))?;
+    rows.map(|row| {
+        let (version, reserved) = row?;
+        Ok((version, reserved.unsigned_abs()))
+    })
+    .collect()
+}
+
+/// Counts a version from what it had reserved at another time, with a margin; never from less than
+/// is known here.
+pub(super) fn go_on_from(
+    connection: &Connection,
+    version: VersionId,
+    reserved: u64,
+) -> Result<(), RegistryError> {
+    let reserved = reserved.saturating_add(MARGIN).min(MOST);
+    connection
+        .prepare_cached(
+            "INSERT INTO seal_count (version, reserved) VALUES (?1, ?2)
+             ON CONFLICT (version) DO UPDATE SET reserved = max(reserved, ?2)",
+        )?
+        .execute(params![version.to_string(), reserved.cast_signed()])?;
+    Ok(())
+}
+
+/// Whether the uses of such a key are counted.
+pub(super) fn is_counted(purpose: Purpose, key_type: KeyType) -> bool {
+    purpose == Purpose::Encrypt && key_type.secret_length().is_some()
 }
 
 /// Takes the next block, on the disk before it is used.

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use keyward_backend::VersionId;
 use keyward_protocol::KeyState;
 use keyward_protocol::backup::{KeyCopy, PlacementCopy, TagCopy, TokenCopy, VersionCopy};
 use uuid::Uuid;
 
 use super::identity;
 use crate::registry::check::{MAX_ALIASES, MAX_TAGS, MAX_VERSIONS};
+use crate::registry::seal_count::is_counted;
 use crate::registry::{Key, Registry};
 
 /// What will be written, and what will not.
@@ -19,6 +21,8 @@ pub struct Plan {
     pub(super) added: Vec<KeyCopy>,
     /// What keys lack that the registry has.
     pub(super) merged: Vec<Merge>,
+    /// What versions of AES-GCM keys had reserved.
+    pub(super) seals: Vec<(VersionId, u64)>,
     /// What is not taken over, and why.
     pub kept: Vec<String>,
 }
@@ -148,6 +152,9 @@ impl Planning<'_> {
                 .placements
                 .retain(|p| !self.elsewhere.contains(&p.token));
         }
+        if is_counted(copy.purpose, copy.key_type) {
+            copy.versions.iter().for_each(|version| self.seals(version));
+        }
         self.plan.added.push(key);
     }
 
@@ -222,6 +229,9 @@ impl Planning<'_> {
             let mut copy = copy.clone();
             copy.placements
                 .retain(|p| !self.elsewhere.contains(&p.token));
+            if is_counted(have.purpose, have.key_type) {
+                self.seals(&copy);
+            }
             return merge.versions.push(copy);
         };
         if version.state == KeyState::Destroyed || copy.state == KeyState::Destroyed {
@@ -233,6 +243,9 @@ impl Planning<'_> {
             return self.keep(format!(
                 "{key}: version {number} has another public key here"
             ));
+        }
+        if copy.seals.is_some() && is_counted(have.purpose, have.key_type) {
+            self.seals(copy);
         }
         if let Some(state) = stricter(version.state, copy.state) {
             merge.states.push((id, state));
@@ -264,6 +277,11 @@ impl Planning<'_> {
             self.keep(format!("{key}: the name {alias} stays with {owner}"));
         }
         free
+    }
+
+    fn seals(&mut self, version: &VersionCopy) {
+        let id = VersionId::from(Uuid::from_bytes(*version.id));
+        self.plan.seals.push((id, version.seals.unwrap_or(0)));
     }
 
     fn keep(&mut self, words: String) {

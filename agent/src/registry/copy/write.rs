@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::plan::{Merge, Plan};
 use crate::registry::error::RegistryError;
+use crate::registry::seal_count;
 
 pub(super) fn write(connection: &Connection, plan: &Plan, now: i64) -> Result<(), RegistryError> {
     for token in &plan.tokens {
@@ -20,6 +21,14 @@ pub(super) fn write(connection: &Connection, plan: &Plan, now: i64) -> Result<()
     }
     for merge in &plan.merged {
         complete(connection, merge)?;
+    }
+    seals(connection, plan)
+}
+
+/// Has the uses of AES-GCM keys counted on.
+pub(super) fn seals(connection: &Connection, plan: &Plan) -> Result<(), RegistryError> {
+    for (version, reserved) in &plan.seals {
+        seal_count::go_on_from(connection, *version, *reserved)?;
     }
     Ok(())
 }

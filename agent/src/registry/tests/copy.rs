@@ -21,7 +21,7 @@ fn an_empty_registry_becomes_what_the_copy_was() {
         .unwrap();
     registry.insert(sign_key(3, "three")).unwrap();
     registry.destroy(Uuid::from_u128(3)).unwrap();
-    let (copy, (_, keys, count)) = (registry.copy(), contents(&registry));
+    let (copy, (_, keys, count)) = (registry.copy().unwrap(), contents(&registry));
     let (_folder, path) = super::path();
     let mut empty = Registry::open(&path).unwrap();
     let plan = restore(&mut empty, &copy);
@@ -55,7 +55,7 @@ fn a_copy_of_before_does_not_bring_back_what_was_taken_away() {
     for id in 1..=4 {
         registry.insert(sign_key(id, "")).unwrap();
     }
-    let copy = registry.copy();
+    let copy = registry.copy().unwrap();
     for (id, state) in (1..).zip(stricter) {
         registry.set_state(Uuid::from_u128(id), state).unwrap();
     }
@@ -72,7 +72,7 @@ fn a_registry_that_was_rolled_back_gets_what_it_lacks() {
     let (_folder, path) = path();
     let mut registry = open(&path);
     registry.insert(sign_key(1, "one")).unwrap();
-    let mut copy = registry.copy();
+    let mut copy = registry.copy().unwrap();
     let key = &mut copy.1[0];
     key.state = KeyState::Compromised;
     key.aliases.push("two".into());
@@ -93,7 +93,7 @@ fn a_copy_that_somebody_made_up_gives_a_key_in_use_no_version_and_no_place() {
     let mut registry = open(&path);
     registry.pin_token("other", &identity("2")).unwrap();
     registry.insert(sign_key(1, "one")).unwrap();
-    let mut copy = registry.copy();
+    let mut copy = registry.copy().unwrap();
     let versions = &mut copy.1[0].versions;
     let mut version = versions[0].clone();
     version.number = 99;
@@ -122,11 +122,53 @@ fn a_copy_that_somebody_made_up_gives_a_key_in_use_no_version_and_no_place() {
 }
 
 #[test]
+fn aes_gcm_keys_count_on_from_what_the_copy_says_with_a_margin() {
+    const BLOCK: i64 = 65_536;
+    let reserved = |registry: &Registry| -> Vec<i64> {
+        let select = "SELECT reserved FROM seal_count ORDER BY reserved";
+        let mut statement = registry.connection.prepare(select).unwrap();
+        let rows = statement.query_map((), |row| row.get(0)).unwrap();
+        rows.collect::<Result<_, _>>().unwrap()
+    };
+    let (_folder, path) = path();
+    let mut registry = open(&path);
+    for id in 1..=2 {
+        let mut new = sign_key(id, "");
+        new.purpose = Purpose::Encrypt;
+        new.key_type = keyward_protocol::KeyType::Aes256;
+        new.formats.clear();
+        new.public = None;
+        registry.insert(new).unwrap();
+    }
+    let sealing = sign_key(1, "").version;
+    registry.count_seal(sealing).unwrap();
+    let copy = registry.copy().unwrap();
+    let (_folder, path) = super::path();
+    let mut empty = Registry::open(&path).unwrap();
+    restore(&mut empty, &copy);
+    assert_eq!(reserved(&empty), [2 * BLOCK, 3 * BLOCK]);
+    // Again, and where the registry knows of fewer or more: never less, and not more each time.
+    restore(&mut empty, &copy);
+    assert_eq!(reserved(&empty), [2 * BLOCK, 3 * BLOCK]);
+    restore(&mut registry, &copy);
+    assert_eq!(reserved(&registry), [3 * BLOCK]);
+    for _ in 0..=BLOCK {
+        registry.count_seal(sealing).unwrap();
+    }
+    let before = reserved(&registry);
+    restore(&mut registry, &copy);
+    assert_eq!(
+        (reserved(&registry), before),
+        (vec![4 * BLOCK], vec![4 * BLOCK])
+    );
+}
+
+#[test]
 fn names_and_tokens_stay_with_who_has_them() {
     let (_folder, path) = path();
     let mut registry = open(&path);
     registry.insert(sign_key(1, "web")).unwrap();
-    let copy = registry.copy();
+    let copy = registry.copy().unwrap();
     let (_folder, path) = super::path();
     let mut other = Registry::open(&path).unwrap();
     other.pin_token("main", &identity("2")).unwrap();
@@ -144,7 +186,7 @@ fn ids_that_another_key_has_are_not_taken_over() {
     let (_folder, path) = path();
     let mut registry = open(&path);
     registry.insert(sign_key(1, "web")).unwrap();
-    let mut copy = registry.copy();
+    let mut copy = registry.copy().unwrap();
     copy.1[0].id = [3; 16].into();
     copy.1[0].aliases.clear();
     let plan = restore(&mut registry, &copy);
@@ -157,7 +199,7 @@ fn what_no_registry_can_hold_is_refused() {
     let (_folder, path) = path();
     let mut registry = open(&path);
     registry.insert(sign_key(1, "web")).unwrap();
-    let good = registry.copy();
+    let good = registry.copy().unwrap();
     let refused = |change: &dyn Fn(&mut Vec<TokenCopy>, &mut Vec<KeyCopy>)| {
         let (mut tokens, mut keys) = good.clone();
         change(&mut tokens, &mut keys);

@@ -20,7 +20,7 @@ pub use self::slots::Copies;
 use self::slots::Slot;
 use super::{intend, mark, registry_failed};
 use crate::agent::{Agent, SOFTWARE, now};
-use crate::registry::Plan;
+use crate::registry::{Plan, RegistryError};
 use crate::request::{Entry, With};
 
 /// How much of a copy goes into one answer.
@@ -54,7 +54,8 @@ impl With<'_> {
             *given = None;
             // Its room first: making a copy takes longer than saying that there is none.
             let slot = self.agent.copies.begin(Vec::new(), Instant::now())?;
-            let document = content(self.agent).to_document();
+            let content = content(self.agent).map_err(|error| registry_failed(&error))?;
+            let document = content.to_document();
             let document = document.map_err(|error| refused(&error))?;
             entry.digest = Some(Sha256::digest(&document).into());
             entry.length = Some(document.len());
@@ -215,10 +216,10 @@ fn part(document: &[u8], offset: u64) -> Option<BackupPart> {
     })
 }
 
-fn content(agent: &Agent) -> Content {
+fn content(agent: &Agent) -> Result<Content, RegistryError> {
     let registry = agent.registry.borrow();
-    let (tokens, keys) = registry.copy();
-    Content {
+    let (tokens, keys) = registry.copy()?;
+    Ok(Content {
         created: now(),
         software: SOFTWARE.into(),
         generation: registry.generation(),
@@ -228,7 +229,7 @@ fn content(agent: &Agent) -> Content {
         // What lives in PKCS#11 tokens has no file.
         blobs: Vec::new(),
         files: agent.files.clone(),
-    }
+    })
 }
 
 /// What was not taken over; an answer has to fit into a frame.
