@@ -29,7 +29,7 @@ pub enum Fault {
     ErrorOnce(u64),
     /// Flip a bit of the output.
     Garble,
-    /// `C_Sign`: a signature without its last byte.
+    /// `C_Sign`, `C_Encrypt`, `C_Decrypt`: an output without its last byte.
     Short,
     /// `C_OpenSession`: no more than so many sessions.
     Limit(usize),
@@ -100,7 +100,7 @@ impl FaultModule {
     #[track_caller]
     pub fn set(&self, call: &str, fault: &Fault) {
         let only_for: &[&str] = match fault {
-            Fault::Short => &["C_Sign"],
+            Fault::Short => &["C_Sign", "C_Encrypt", "C_Decrypt"],
             Fault::Limit(_) => &["C_OpenSession"],
             Fault::Serial(_) | Fault::Flags(_) => &["C_GetTokenInfo"],
             Fault::Hide(_) => &["C_GetMechanismList", "C_GetAttributeValue"],
@@ -112,6 +112,7 @@ impl FaultModule {
                 "C_OpenSession",
                 "C_GetAttributeValue",
                 "C_Sign",
+                "C_Encrypt",
                 "C_Decrypt",
                 "C_DeriveKey",
                 "C_GenerateKeyPair",

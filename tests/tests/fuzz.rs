@@ -14,14 +14,15 @@ use std::path::{Path, PathBuf};
 
 use keyward_backend::error::BackendError;
 use keyward_backend::message::{
-    Answer, Call, Credential, Derive, Generate, Outcome, Sign, SourceIdentity, Unwrap, Work,
+    Answer, Call, ChangePin, Credential, Derive, Generate, Import, Mac, Outcome, ScanPage,
+    ScannedKey, Seal, Sealed, Sign, SourceIdentity, Unseal, Unwrap, Work, Wrap,
 };
 use keyward_backend::start::{Hardware, SandboxLists, SocketKinds, Start};
 use keyward_backend::token::{
     KeyReport, PinTries, Protection, TokenIdentity, TokenReport, VersionId,
 };
 use keyward_protocol::backup::Content;
-use keyward_protocol::operation::SignInput;
+use keyward_protocol::operation::{KeyMaterial, SignInput};
 use keyward_protocol::{Algorithm, CoseKey, KeyType, Purpose, SecretBytes, cbor};
 
 type Target = fn(&[u8]);
@@ -131,6 +132,45 @@ fn packets() -> Vec<(String, Vec<u8>)> {
             },
         }),
         Work::Random(32),
+        Work::Import(Import {
+            generate: Generate {
+                id,
+                label: "k".into(),
+                key_type: KeyType::Aes256,
+                purpose: Purpose::Wrap,
+            },
+            material: KeyMaterial::Secret(KeyType::Aes256, SecretBytes::copy_from(&[1; 32])),
+        }),
+        Work::Seal(Seal {
+            id,
+            algorithm: Algorithm::A256Gcm,
+            iv: [1; 12].into(),
+            aad: vec![2; 8].into(),
+            plaintext: SecretBytes::copy_from(&[3; 16]),
+        }),
+        Work::Unseal(Unseal {
+            id,
+            algorithm: Algorithm::A256Gcm,
+            iv: [1; 12].into(),
+            aad: vec![2; 8].into(),
+            ciphertext: vec![3; 32].into(),
+        }),
+        Work::Wrap(Wrap {
+            id,
+            algorithm: Algorithm::A256Kwp,
+            plaintext: SecretBytes::copy_from(&[3; 16]),
+        }),
+        Work::Mac(Mac {
+            id,
+            algorithm: Algorithm::HmacSha256,
+            message: SecretBytes::copy_from(b"message"),
+        }),
+        Work::ChangePin(ChangePin {
+            old: SecretBytes::copy_from(b"1234"),
+            new: SecretBytes::copy_from(b"5678"),
+        }),
+        Work::Scan(None),
+        Work::Scan(Some(id)),
     ];
     let report = TokenReport {
         identity,
@@ -163,6 +203,20 @@ fn packets() -> Vec<(String, Vec<u8>)> {
         Outcome::Key(None),
         Outcome::Signature(vec![1; 64].into()),
         Outcome::Secret(SecretBytes::copy_from(&[9; 32])),
+        Outcome::Sealed(Sealed {
+            iv: [1; 12].into(),
+            ciphertext: vec![3; 32].into(),
+        }),
+        Outcome::Wrapped(vec![4; 24].into()),
+        Outcome::Mac(vec![5; 32].into()),
+        Outcome::Keys(ScanPage {
+            keys: vec![ScannedKey {
+                id,
+                label: "k".into(),
+            }],
+            more: true,
+            foreign: 1,
+        }),
     ];
     let start = Start {
         token: "main".into(),

@@ -92,6 +92,9 @@ pub trait Session {
 
     /// Opens what was encrypted to the key, or wrapped by it.
     ///
+    /// A token that unwraps objects of its own alone holds what an AES key unwrapped as a session
+    /// object for that moment; it is destroyed before the answer.
+    ///
     /// # Errors
     /// [`UnwrapFailed`](crate::BackendError::UnwrapFailed), whatever the reason.
     fn unwrap(&mut self, unwrap: &Unwrap) -> Result<SecretBytes>;
@@ -117,8 +120,12 @@ pub trait Session {
 
     /// Wraps bytes.
     ///
+    /// A token that wraps objects of its own alone holds them as an extractable session object for
+    /// that moment; it is destroyed before the answer.
+    ///
     /// # Errors
-    /// [`Invalid`](crate::BackendError::Invalid) for a length that the algorithm can't wrap.
+    /// [`Invalid`](crate::BackendError::Invalid) for a length that the algorithm or the
+    /// token can't wrap.
     fn wrap(&mut self, wrap: &Wrap) -> Result<Vec<u8>>;
 
     /// Makes an HMAC, whole.

@@ -9,6 +9,7 @@
 
 pub mod credential;
 pub mod pkcs11;
+pub mod private_key;
 pub mod probe;
 pub mod process;
 pub mod serve;

@@ -1,10 +1,13 @@
 //! A token behind a PKCS#11 module.
 
+mod change_pin;
 mod derive;
 mod error;
 mod gcm;
 mod generate;
 mod hmac;
+mod import;
+mod key_wrap;
 mod locator;
 mod login;
 mod mechanism;
@@ -12,6 +15,7 @@ pub mod oaep;
 mod opening;
 pub mod public_key;
 mod read_back;
+mod scan;
 mod secret_key;
 mod session;
 mod sign;
@@ -159,8 +163,8 @@ impl Backend for Token {
         self.log_out()
     }
 
-    fn change_pin(&self, _: &ChangePin) -> Result<TokenReport> {
-        Err(BackendError::MechanismInvalid("not yet".to_owned()))
+    fn change_pin(&self, change: &ChangePin) -> Result<TokenReport> {
+        self.set_pin(change)
     }
 
     fn session(&self) -> Result<Session<'_>> {

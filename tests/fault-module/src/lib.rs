@@ -15,7 +15,7 @@
 //! | `NAME.crash` | aborts the process, once; `NAME.crash.always`: each time |
 //! | `NAME.error` | holds a `CK_RV`, which is returned; `NAME.error.once`: once |
 //! | `NAME.garble` | the real call, then one bit of its output flipped |
-//! | `C_Sign.short` | the signature loses its last byte |
+//! | `C_Sign.short`, `C_Encrypt.short`, `C_Decrypt.short` | the output loses its last byte |
 //! | `C_OpenSession.limit` | holds a number: `CKR_SESSION_COUNT` beyond that many open sessions |
 //! | `C_GetTokenInfo.serial` | another serial number: a swapped token |
 //! | `C_GetTokenInfo.flags` | a number OR-ed into the token's flags |

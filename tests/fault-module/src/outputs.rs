@@ -222,11 +222,32 @@ pub(crate) unsafe fn C_Sign(
         C_Sign(session, data, data_length, signature, length)
     ))?;
     // SAFETY: CKR_OK: `length` is good and holds the number of bytes written to `signature`.
-    unsafe { garble_bytes(module, NAME, signature, *length) };
-    if module.control.has(NAME, "short") {
-        // SAFETY: as above.
-        unsafe { *length = (*length).saturating_sub(1) };
+    unsafe { garble_bytes(module, NAME, signature, &mut *length) };
+    Ok(CKR_OK)
+}
+
+pub(crate) unsafe fn C_Encrypt(
+    module: &Module,
+    session: CK_SESSION_HANDLE,
+    data: *mut CK_BYTE,
+    data_length: CK_ULONG,
+    ciphertext: *mut CK_BYTE,
+    length: *mut CK_ULONG,
+) -> Outcome {
+    const NAME: &str = "C_Encrypt";
+    if ciphertext.is_null() {
+        return Ok(real!(
+            module,
+            C_Encrypt(session, data, data_length, ciphertext, length)
+        ));
     }
+    module.control.before(NAME)?;
+    ok(real!(
+        module,
+        C_Encrypt(session, data, data_length, ciphertext, length)
+    ))?;
+    // SAFETY: CKR_OK: `length` is good and holds the number of bytes written to `ciphertext`.
+    unsafe { garble_bytes(module, NAME, ciphertext, &mut *length) };
     Ok(CKR_OK)
 }
 
@@ -251,7 +272,7 @@ pub(crate) unsafe fn C_Decrypt(
         C_Decrypt(session, data, data_length, plaintext, length)
     ))?;
     // SAFETY: CKR_OK: `length` is good and holds the number of bytes written to `plaintext`.
-    unsafe { garble_bytes(module, NAME, plaintext, *length) };
+    unsafe { garble_bytes(module, NAME, plaintext, &mut *length) };
     Ok(CKR_OK)
 }
 
@@ -365,10 +386,13 @@ unsafe fn slice_of<'a, T>(at: *mut T, count: CK_ULONG) -> &'a mut [T] {
 
 /// # Safety
 /// As [`slice_of`].
-unsafe fn garble_bytes(module: &Module, call: &str, at: *mut u8, length: CK_ULONG) {
+unsafe fn garble_bytes(module: &Module, call: &str, at: *mut u8, length: &mut CK_ULONG) {
     if module.control.has(call, "garble") {
         // SAFETY: the caller's promise.
-        flip(unsafe { slice_of(at, length) });
+        flip(unsafe { slice_of(at, *length) });
+    }
+    if module.control.has(call, "short") {
+        *length = length.saturating_sub(1);
     }
 }
 

@@ -6,7 +6,7 @@ use cryptoki::object::{Attribute, ObjectHandle};
 use cryptoki::session::Session as RawSession;
 use keyward_backend::message::Generate;
 use keyward_backend::{BackendError, KeyReport, Result};
-use keyward_protocol::KeyType;
+use keyward_protocol::{CoseKey, KeyType};
 
 use super::error::{Attempt, Failure, describe};
 use super::read_back::{Objects, check};
@@ -20,7 +20,7 @@ impl Session<'_> {
         let found = self.token.found()?;
         is_possible(&found, generate)?;
         self.writing(|session| {
-            adopt(session, &found, generate, || {
+            adopt(session, &found, generate, None, || {
                 match generate.key_type.secret_length() {
                     Some(length) => secret_key::generate(session, &found, generate, length),
                     None => generate_pair(session, generate),
@@ -52,11 +52,13 @@ pub(super) fn is_possible(found: &Found, generate: &Generate) -> Result<()> {
     Ok(())
 }
 
-/// Has a key made, reads it back, and destroys it if it is not what was asked for.
+/// Has a key made, reads it back, and destroys it if it is not what was asked for, or not the one
+/// with that public part.
 pub(super) fn adopt(
     session: &RawSession,
     found: &Found,
     generate: &Generate,
+    public: Option<&CoseKey>,
     make: impl FnOnce() -> Attempt<Objects>,
 ) -> Attempt<KeyReport> {
     if !session
@@ -73,7 +75,12 @@ pub(super) fn adopt(
         .into());
     }
     let objects = make()?;
-    let checked = check(session, found, generate, objects);
+    let checked = check(session, found, generate, objects).and_then(|report| {
+        match public.is_some() && report.public.as_ref() != public {
+            true => Err(BackendError::KeyUnsafe("it is another key".to_owned()).into()),
+            false => Ok(report),
+        }
+    });
     if checked.is_err() {
         destroy_all(session, generate, objects.each())?;
     }

@@ -12,7 +12,7 @@ use keyward_backend::message::{
     Derive, Generate, Import, Mac, ScanPage, Seal, Sealed, Sign, Unseal, Unwrap, Wrap,
 };
 use keyward_backend::{BackendError, KeyReport, Result, VersionId};
-use keyward_protocol::{KeyType, SecretBytes};
+use keyward_protocol::{Algorithm, KeyType, SecretBytes};
 
 use super::Token;
 use super::error::{Attempt, Failure, answer, code, is_alive, is_doubtful, is_gone, is_stale};
@@ -280,11 +280,16 @@ impl keyward_backend::Session for Session<'_> {
     }
 
     fn unwrap(&mut self, unwrap: &Unwrap) -> Result<SecretBytes> {
-        self.unwrap_oaep(unwrap)
+        match unwrap.algorithm {
+            Algorithm::A128Kw | Algorithm::A256Kw | Algorithm::A128Kwp | Algorithm::A256Kwp => {
+                self.unwrap_bytes(unwrap)
+            }
+            _ => self.unwrap_oaep(unwrap),
+        }
     }
 
-    fn import(&mut self, _: &Import) -> Result<KeyReport> {
-        Err(BackendError::MechanismInvalid("not yet".to_owned()))
+    fn import(&mut self, import: &Import) -> Result<KeyReport> {
+        self.import_key(import)
     }
 
     fn seal(&mut self, seal: &Seal) -> Result<Sealed> {
@@ -295,16 +300,16 @@ impl keyward_backend::Session for Session<'_> {
         self.unseal_gcm(unseal)
     }
 
-    fn wrap(&mut self, _: &Wrap) -> Result<Vec<u8>> {
-        Err(BackendError::MechanismInvalid("not yet".to_owned()))
+    fn wrap(&mut self, wrap: &Wrap) -> Result<Vec<u8>> {
+        self.wrap_bytes(wrap)
     }
 
     fn mac(&mut self, mac: &Mac) -> Result<Vec<u8>> {
         self.make_mac(mac)
     }
 
-    fn scan(&mut self, _: Option<VersionId>) -> Result<ScanPage> {
-        Err(BackendError::MechanismInvalid("not yet".to_owned()))
+    fn scan(&mut self, after: Option<VersionId>) -> Result<ScanPage> {
+        self.scan_keys(after)
     }
 
     fn derive(&mut self, derive: &Derive) -> Result<SecretBytes> {
