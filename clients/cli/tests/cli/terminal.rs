@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 
@@ -38,7 +40,9 @@ impl Session {
         shown: bool,
         set_up: impl FnOnce(&mut Command),
     ) -> Self {
-        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        // No program may have this end: the last one that closes it hangs up on all of them.
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let terminal = openpt(flags).unwrap();
         grantpt(&terminal).unwrap();
         unlockpt(&terminal).unwrap();
         let name = ptsname(&terminal, Vec::new()).unwrap();
@@ -99,8 +103,37 @@ impl Session {
         self.type_in("\n");
         let code = self.shown.rsplit("ended ").next().unwrap();
         let code = code.split('#').next().unwrap().parse().unwrap();
-        let output = self.child.wait_with_output().unwrap();
-        (code, String::from_utf8(output.stderr).unwrap())
+        let mut stderr = String::new();
+        if let Some(mut pipe) = self.child.stderr.take() {
+            pipe.read_to_string(&mut stderr).unwrap();
+        }
+        self.child.wait().unwrap();
+        (code, stderr)
+    }
+}
+
+impl Drop for Session {
+    /// A test that failed leaves neither the shell nor the program behind. Where the test itself is
+    /// killed, its terminal hangs up on them.
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+#[test]
+fn a_session_that_is_dropped_leaves_no_process_behind() {
+    let (fake, asked) = slow();
+    let session = Session::start(&fake.path(), &["random", "8", "-o", "-"]);
+    asked.recv().unwrap();
+    let group = Pid::from_child(&session.child);
+    drop(session);
+    // Nobody is in the group any more.
+    let gone = || test_kill_process_group(group) == Err(Errno::SRCH);
+    while !gone() {
+        std::thread::yield_now();
     }
 }
 
