@@ -56,10 +56,14 @@ pub(super) fn accept_registry(accept: &arguments::AcceptRegistry) -> Result<(), 
             )
             .hint("keyward accept-registry --yes"));
         }
-        let status = agent.call(Status {})?;
-        if let Some(why) = &status.management_refused {
-            print(&format!("{}\n", plain(why)))?;
-        }
+        let Some(why) = agent.call(Status {})?.management_refused else {
+            return Err(Error::new(
+                Exit::Refused,
+                "the registry is the one that the log knows; there is nothing to accept",
+            )
+            .hint("keyward status"));
+        };
+        print(&format!("{}\n", plain(&why)))?;
         let prompt = "Go on with the registry as it is? What it lacks is lost. [y/N] ";
         if !pin::agrees(prompt)? {
             return Err(Error::new(

@@ -126,7 +126,10 @@ fn answer(peer: &mut Peer, id: u64, request: Request) {
             let failure = Failure::new(ErrorCode::Denied, "uid 1000 may not manage\u{1b}[2J");
             refuse(peer, id, failure);
         }
-        Request::Destroy(_) | Request::Lock(_) | Request::AcceptToken(_) => {
+        Request::Destroy(_)
+        | Request::Lock(_)
+        | Request::AcceptToken(_)
+        | Request::AcceptRegistry(_) => {
             peer.reply(id, &Done {});
         }
         other => refuse(
@@ -263,7 +266,7 @@ fn signature(algorithm: Algorithm) -> Vec<u8> {
     vec![b'A'; length]
 }
 
-fn status() -> StatusReport {
+pub(crate) fn status() -> StatusReport {
     StatusReport {
         software: "fake/1".into(),
         mode: "user".into(),

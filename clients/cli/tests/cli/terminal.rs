@@ -13,6 +13,7 @@ use rustix::termios::{LocalModes, tcgetattr};
 
 use keyward_protocol::ErrorCode;
 use keyward_protocol::message::ClientMessage;
+use keyward_protocol::operation::{Done, Request};
 
 use crate::fake::Fake;
 use crate::{KEYWARD, agent};
@@ -219,6 +220,38 @@ fn what_cannot_be_undone_is_asked_for_and_no_is_the_default() {
         let (ended, stderr) = session.end();
         assert_eq!(ended, code, "{stderr}");
     }
+}
+
+#[test]
+fn a_registry_is_accepted_by_a_yes_to_what_is_wrong_with_it() {
+    for (typed, code) in [("\n", 1), ("y\n", 0)] {
+        let fake = Fake::start(|_, mut peer| {
+            peer.greet();
+            let Some(call) = peer.call() else { return };
+            assert!(matches!(call.request, Request::Status(_)));
+            let mut status = agent::status();
+            status.management_refused = Some("the registry is older than the log".into());
+            peer.reply(call.id, &status);
+            if let Some(call) = peer.call() {
+                assert!(matches!(call.request, Request::AcceptRegistry(_)));
+                peer.reply(call.id, &Done {});
+            }
+        });
+        let mut session = Session::start(&fake.path(), &["accept-registry"]);
+        session.until("the registry is older than the log\r\n");
+        session.until("[y/N] ");
+        session.type_in(typed);
+        let (ended, stderr) = session.end();
+        assert_eq!(ended, code, "{stderr}");
+    }
+}
+
+#[test]
+fn a_registry_that_fits_needs_no_word() {
+    let fake = agent::start();
+    let (code, stderr) = Session::start(&fake.path(), &["accept-registry"]).end();
+    assert_eq!(code, 7);
+    assert!(stderr.contains("there is nothing to accept"), "{stderr}");
 }
 
 /// An agent that answers nothing until it is told that nobody waits any more, and tells when it was
