@@ -23,7 +23,7 @@ use crate::exit;
 pub(crate) use backup::{Backup, Restore, Watch};
 pub(crate) use blob::{BlobCommand, DataKey, Decrypt, Encrypt, ReEncrypt, Show};
 pub(crate) use csr::Csr;
-pub(crate) use file::{Bound, DecryptFile, EncryptFile, Target};
+pub(crate) use file::{Bound, DecryptFile, EncryptFile};
 pub(crate) use import::Import;
 pub(crate) use init::Init;
 pub(crate) use key::{Create, KeyCommand, Public, PublicForm};

@@ -1,5 +1,5 @@
-//! Where a file of any size goes: stdout, something that can't be replaced, or a new file that is
-//! there as a whole or not at all.
+//! Where an output goes: stdout, something that can't be replaced, or a new file that is there as a
+//! whole or not at all.
 
 mod new_file;
 
@@ -10,50 +10,84 @@ use std::path::{Path, PathBuf};
 
 use keyward_client::age::PayloadError;
 
-use crate::arguments::Target;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::output::lost;
 use new_file::NewFile;
 
-/// What is written, which decides who may read it.
+/// What is written, which decides where it may go and who may read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Anybody who may read the folder.
-    Ciphertext,
-    /// Its owner alone.
+pub(crate) enum Content {
+    /// Lines.
+    Text,
+    /// Bytes that a terminal can't show.
+    Binary,
+    /// Lines that only their owner may read.
+    SecretText,
+    /// Bytes that only their owner may read.
+    SecretBinary,
+    /// What somebody encrypted: only its owner may read it, and a terminal can show it if it is text.
     Plaintext,
+}
+
+impl Content {
+    fn is_binary(self) -> bool {
+        matches!(self, Self::Binary | Self::SecretBinary)
+    }
+
+    fn is_secret(self) -> bool {
+        matches!(
+            self,
+            Self::SecretText | Self::SecretBinary | Self::Plaintext
+        )
+    }
+}
+
+/// Refuses what can't be, before anything is asked of the agent.
+pub(crate) fn check(output: Option<&Path>, content: Content) -> Result<(), Error> {
+    Destination::check(output, true, content).map(drop)
+}
+
+/// Writes to stdout, or to a file that is there as a whole or not at all.
+pub(crate) fn write(output: Option<&Path>, content: Content, bytes: &[u8]) -> Result<(), Error> {
+    let mut output = Destination::check(output, true, content)?.open()?;
+    let written = output.write_all(bytes);
+    written.map_err(|e| output.unwritten(e))?;
+    output.finish()
 }
 
 /// A destination that can be used as far as can be seen, and that nothing was done to yet.
 pub(crate) struct Destination {
     path: Option<PathBuf>,
-    force: bool,
-    kind: Kind,
+    replace: bool,
+    content: Content,
     /// It is stdout, and that is a terminal that may show text.
     terminal: bool,
 }
 
 impl Destination {
     /// Refuses what can't be, before anything is asked of the agent.
-    pub(crate) fn check(target: Target, kind: Kind) -> Result<Self, Error> {
-        let said = target.file.is_some();
-        let path = target.file.filter(|path| path != Path::new("-"));
-        let terminal = !said && io::stdout().is_terminal();
-        if terminal && kind == Kind::Ciphertext {
+    pub(crate) fn check(
+        output: Option<&Path>,
+        replace: bool,
+        content: Content,
+    ) -> Result<Self, Error> {
+        let path = output.filter(|path| *path != Path::new("-"));
+        let terminal = output.is_none() && io::stdout().is_terminal();
+        if terminal && content.is_binary() {
             return Err(binary_for_terminal());
         }
-        match &path {
+        match path {
             Some(path) if path.is_dir() => {
                 let name = path.display();
                 Err(Error::usage(format!("can't write {name}")).cause("it is a folder"))
             }
-            Some(path) if path.is_file() && !target.force => Err(exists(path)),
+            Some(path) if path.is_file() && !replace => Err(exists(path)),
             _ => Ok(Self {
-                path,
-                force: target.force,
-                kind,
-                terminal,
+                path: path.map(Path::to_owned),
+                replace,
+                content,
+                terminal: terminal && content == Content::Plaintext,
             }),
         }
     }
@@ -69,16 +103,43 @@ impl Destination {
                 false => Way::Stdout(file),
             }));
         };
-        let there = std::fs::metadata(&path);
-        let opened = if there.is_ok_and(|there| !there.is_file()) {
-            let file = File::options().write(true).open(&path);
-            file.map(|file| Way::Device(file, path.clone()))
-        } else {
-            // Behind a symbolic link the file itself is replaced.
-            let target = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
-            NewFile::create(target, self.force, self.kind).map(Way::File)
+        let opened = match special(&path) {
+            Some(file) => file.map(|file| Way::Device(file, path.clone())),
+            None => target(&path)
+                .and_then(|target| NewFile::create(target, self.replace, self.content.is_secret()))
+                .map(Way::File),
         };
         opened.map(Output).map_err(|e| unwritable(&path, e))
+    }
+}
+
+/// A device or a pipe, which is written to as it is: a new name would replace it.
+fn special(path: &Path) -> Option<io::Result<File>> {
+    let there = std::fs::metadata(path).ok()?;
+    if there.is_file() {
+        return None;
+    }
+    let file = File::options().write(true).open(path);
+    Some(file.and_then(|file| match file.metadata()?.is_file() {
+        // Somebody put a file there meanwhile: its mode and what is in it are not ours.
+        true => Err(io::Error::other("it was replaced by a file")),
+        false => Ok(file),
+    }))
+}
+
+/// The name that a new file gets: behind a symbolic link the file itself is replaced, so that what
+/// had it open, and whoever may read it, has the old one.
+fn target(path: &Path) -> io::Result<PathBuf> {
+    match std::fs::canonicalize(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            match std::fs::symlink_metadata(path) {
+                Ok(link) if link.is_symlink() => {
+                    Err(io::Error::other("it is a symbolic link to nothing"))
+                }
+                _ => Ok(path.to_owned()),
+            }
+        }
+        resolved => resolved,
     }
 }
 
@@ -112,16 +173,7 @@ impl Output {
             PayloadError::Read(error) => {
                 return self.partly(Error::usage(format!("can't read {input}")).cause(error));
             }
-            PayloadError::Write(error) => {
-                return match &self.0 {
-                    Way::Terminal(_) if error.kind() == ErrorKind::InvalidData => {
-                        binary_for_terminal()
-                    }
-                    Way::Stdout(_) | Way::Terminal(_) => lost(error),
-                    Way::Device(_, path) => unwritable(path, error),
-                    Way::File(file) => unwritable(file.path(), error),
-                };
-            }
+            PayloadError::Write(error) => return self.unwritten(error),
             error => Error::new(
                 Exit::Negative,
                 format!("{input} is not as it was encrypted"),
@@ -129,6 +181,15 @@ impl Output {
             .cause(error),
         };
         self.partly(told)
+    }
+
+    fn unwritten(&self, error: io::Error) -> Error {
+        match &self.0 {
+            Way::Terminal(_) if error.kind() == ErrorKind::InvalidData => binary_for_terminal(),
+            Way::Stdout(_) | Way::Terminal(_) => lost(error),
+            Way::Device(_, path) => unwritable(path, error),
+            Way::File(file) => unwritable(file.path(), error),
+        }
     }
 
     fn partly(&self, error: Error) -> Error {

@@ -48,8 +48,8 @@ pub(crate) struct Encrypt {
 
 /// The help of the encryption context.
 pub(crate) const CONTEXT: &str = "\
-The context says what the plaintext is for. It is authenticated and not kept in the ciphertext: \
-whoever opens it must give the same one. It is no secret, and the log has it.";
+The context says what the plaintext is for. It is authenticated, and kept neither in the ciphertext \
+nor in the agent's log: whoever opens it must give the same one. It is no secret.";
 
 #[derive(Args)]
 pub(crate) struct Context {

@@ -9,9 +9,10 @@ use sha2::{Digest, Sha256};
 
 use crate::agent::{Agent, connect};
 use crate::arguments::{Backup, Restore};
+use crate::destination::{self, Content};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::io::{self, Content};
+use crate::io;
 use crate::output::{plain, print, print_json};
 use crate::pin;
 
@@ -20,15 +21,16 @@ const PART: usize = 60 * 1024;
 
 pub(super) fn backup(backup: &Backup) -> Result<(), Error> {
     let output = Some(backup.file.as_path());
+    destination::check(output, Content::SecretBinary)?;
     let mut agent = connect()?;
-    let mut file = io::Output::create(output, Content::SecretBinary)?;
+    let mut bytes = Vec::new();
     let mut offset = 0_u64;
     loop {
         let part = agent.call(operation::Backup { offset })?;
-        file.write(&part.bytes)?;
+        bytes.extend_from_slice(&part.bytes);
         let end = offset.saturating_add(u64::try_from(part.bytes.len()).unwrap_or(u64::MAX));
         match part.next {
-            None if end == part.total => return file.finish(),
+            None if end == part.total => break,
             Some(next) if next == end && next > offset && next < part.total => offset = next,
             _ => {
                 return Err(Error::new(
@@ -38,6 +40,7 @@ pub(super) fn backup(backup: &Backup) -> Result<(), Error> {
             }
         }
     }
+    destination::write(output, Content::SecretBinary, &bytes)
 }
 
 pub(super) fn restore(restore: &Restore) -> Result<(), Error> {

@@ -11,9 +11,10 @@ use keyward_protocol::operation::{self, GenerateDataKey};
 
 use crate::agent::connect;
 use crate::arguments::{BlobCommand, DataKey, Decrypt, Encrypt, ReEncrypt};
+use crate::destination::{self, Content};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::io::{self, Content};
+use crate::io;
 
 /// The longest plaintext that the agent encrypts, and the longest key that it wraps.
 pub(super) const LONGEST_PLAINTEXT: usize = 4096;
@@ -30,7 +31,7 @@ pub(super) fn run(command: BlobCommand) -> Result<(), Error> {
 
 fn encrypt(encrypt: Encrypt) -> Result<(), Error> {
     let output = encrypt.output.file.as_deref();
-    io::check_output(output, Content::Binary)?;
+    destination::check(output, Content::Binary)?;
     let context = context(encrypt.context.context)?;
     let plaintext = io::read_secret_bytes(encrypt.input.file.as_deref(), LONGEST_PLAINTEXT)
         .map_err(|e| e.hint("keyward encrypt takes files of any size"))?;
@@ -40,12 +41,12 @@ fn encrypt(encrypt: Encrypt) -> Result<(), Error> {
         context,
         algorithm: encrypt.algorithm,
     })?;
-    io::write(output, Content::Binary, &made.ciphertext)
+    destination::write(output, Content::Binary, &made.ciphertext)
 }
 
 fn decrypt(decrypt: Decrypt) -> Result<(), Error> {
     let output = decrypt.output.file.as_deref();
-    io::check_output(output, Content::SecretBinary)?;
+    destination::check(output, Content::Plaintext)?;
     let context = context(decrypt.context.context)?;
     let ciphertext = ciphertext(decrypt.input.file.as_deref())?;
     let opened = connect()?.call(operation::Decrypt {
@@ -53,12 +54,12 @@ fn decrypt(decrypt: Decrypt) -> Result<(), Error> {
         key: decrypt.key,
         context,
     })?;
-    io::write(output, Content::SecretBinary, opened.plaintext.expose())
+    destination::write(output, Content::Plaintext, opened.plaintext.expose())
 }
 
 fn re_encrypt(re_encrypt: ReEncrypt) -> Result<(), Error> {
     let output = re_encrypt.output.file.as_deref();
-    io::check_output(output, Content::Binary)?;
+    destination::check(output, Content::Binary)?;
     let source_context = context(re_encrypt.source_context)?;
     let context = context(re_encrypt.context)?;
     let ciphertext = ciphertext(re_encrypt.input.file.as_deref())?;
@@ -69,7 +70,7 @@ fn re_encrypt(re_encrypt: ReEncrypt) -> Result<(), Error> {
         key: re_encrypt.key,
         context,
     })?;
-    io::write(output, Content::Binary, &made.ciphertext)
+    destination::write(output, Content::Binary, &made.ciphertext)
 }
 
 fn data_key(wanted: DataKey) -> Result<(), Error> {
@@ -82,7 +83,10 @@ fn data_key(wanted: DataKey) -> Result<(), Error> {
                 .hint("add --ciphertext-out FILE"),
         );
     }
-    io::check_output(ciphertext_out, Content::Binary)?;
+    destination::check(ciphertext_out, Content::Binary)?;
+    if plaintext_out.is_some() {
+        destination::check(plaintext_out, Content::SecretBinary)?;
+    }
     let context = context(wanted.context.context)?;
     let made = connect()?.call(GenerateDataKey {
         key: wanted.key,
@@ -91,10 +95,12 @@ fn data_key(wanted: DataKey) -> Result<(), Error> {
         with_plaintext: !wanted.without_plaintext,
     })?;
     // First what is still worth something alone.
-    io::write(ciphertext_out, Content::Binary, &made.ciphertext)?;
+    destination::write(ciphertext_out, Content::Binary, &made.ciphertext)?;
     match (plaintext_out, made.plaintext) {
         (None, _) => Ok(()),
-        (output, Some(plaintext)) => io::write(output, Content::SecretBinary, plaintext.expose()),
+        (output, Some(plaintext)) => {
+            destination::write(output, Content::SecretBinary, plaintext.expose())
+        }
         (Some(_), None) => Err(Error::new(Exit::Fault, "the agent gave no data key")),
     }
 }

@@ -10,7 +10,7 @@ use keyward_protocol::ErrorCode;
 use super::encrypt::context;
 use crate::agent::connect;
 use crate::arguments::DecryptFile;
-use crate::destination::{Destination, Kind};
+use crate::destination::{Content, Destination};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::io;
@@ -18,7 +18,8 @@ use crate::progress::Progress;
 
 pub(super) fn decrypt(decrypt: DecryptFile) -> Result<(), Error> {
     let context = context(decrypt.bound)?;
-    let destination = Destination::check(decrypt.target, Kind::Plaintext)?;
+    let target = &decrypt.target;
+    let destination = Destination::check(target.file.as_deref(), target.force, Content::Plaintext)?;
     let file = decrypt.file.as_deref();
     let (input, name) = (io::open(file)?, io::name(file));
     let unreadable = |error| header(error, &name);

@@ -6,15 +6,16 @@ use keyward_protocol::operation::{self, Kdf};
 
 use crate::agent::connect;
 use crate::arguments::{Ecdh, HkdfHash};
+use crate::destination::{self, Content};
 use crate::error::Error;
-use crate::io::{self, Content};
+use crate::io;
 
 /// More than a public key has in any form.
 const LONGEST_KEY: usize = 16 * 1024;
 
 pub(super) fn ecdh(ecdh: Ecdh) -> Result<(), Error> {
     let output = ecdh.output.file.as_deref();
-    io::check_output(output, Content::SecretBinary)?;
+    destination::check(output, Content::SecretBinary)?;
     let bytes = io::read(Some(&ecdh.peer), LONGEST_KEY)?;
     let peer = key_format::parse(&bytes).map_err(|e| {
         let name = io::name(Some(&ecdh.peer));
@@ -35,5 +36,5 @@ pub(super) fn ecdh(ecdh: Ecdh) -> Result<(), Error> {
         kdf,
         version: ecdh.version,
     })?;
-    io::write(output, Content::SecretBinary, agreed.secret.expose())
+    destination::write(output, Content::SecretBinary, agreed.secret.expose())
 }

@@ -5,7 +5,7 @@ use keyward_client::age::agent::{Context, SealError, new_file_key};
 
 use crate::agent::connect;
 use crate::arguments::{Bound, EncryptFile};
-use crate::destination::{Destination, Kind};
+use crate::destination::{Content, Destination};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::io;
@@ -14,7 +14,8 @@ use crate::progress::Progress;
 
 pub(super) fn encrypt(encrypt: EncryptFile) -> Result<(), Error> {
     let context = context(encrypt.bound)?;
-    let destination = Destination::check(encrypt.target, Kind::Ciphertext)?;
+    let target = &encrypt.target;
+    let destination = Destination::check(target.file.as_deref(), target.force, Content::Binary)?;
     let file = encrypt.file.as_deref();
     let (input, name) = (io::open(file)?, io::name(file));
     let (file_key, stanzas) = new_file_key(connect()?.client(), &encrypt.keys, context.as_ref())

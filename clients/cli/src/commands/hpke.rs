@@ -9,8 +9,9 @@ use keyward_seal::Suite;
 use super::sign::LONGEST_MESSAGE;
 use crate::agent::connect;
 use crate::arguments::{HpkeCommand, HpkeOpen, HpkeSeal};
+use crate::destination::{self, Content};
 use crate::error::Error;
-use crate::io::{self, Content};
+use crate::io;
 
 pub(super) fn run(command: HpkeCommand) -> Result<(), Error> {
     match command {
@@ -24,7 +25,7 @@ const LONGEST_KEY: usize = 16 * 1024;
 
 fn seal(seal: &HpkeSeal) -> Result<(), Error> {
     let output = seal.output.file.as_deref();
-    io::check_output(output, Content::Binary)?;
+    destination::check(output, Content::Binary)?;
     let algorithm = seal.shared.algorithm.unwrap_or(Algorithm::Hpke7);
     let suite = Suite::of(algorithm)
         .ok_or_else(|| Error::usage(format!("{algorithm} is not an algorithm of HPKE")))?;
@@ -42,7 +43,7 @@ fn seal(seal: &HpkeSeal) -> Result<(), Error> {
     .map_err(|e| Error::usage("it can't be sealed").cause(e))?;
     let mut bytes = sealed.enc.to_vec();
     bytes.extend_from_slice(&sealed.ciphertext);
-    io::write(output, Content::Binary, &bytes)
+    destination::write(output, Content::Binary, &bytes)
 }
 
 /// The public key to seal to.
@@ -66,7 +67,7 @@ fn recipient(seal: &HpkeSeal) -> Result<CoseKey, Error> {
 
 fn open(open: HpkeOpen) -> Result<(), Error> {
     let output = open.output.file.as_deref();
-    io::check_output(output, Content::SecretBinary)?;
+    destination::check(output, Content::Plaintext)?;
     let file = open.file.as_deref();
     let beside = match (open.enc, &open.enc_file) {
         (Some(enc), _) => Some(enc),
@@ -102,5 +103,5 @@ fn open(open: HpkeOpen) -> Result<(), Error> {
         aad: aad.map(Into::into),
         version: open.version,
     })?;
-    io::write(output, Content::SecretBinary, opened.plaintext.expose())
+    destination::write(output, Content::Plaintext, opened.plaintext.expose())
 }

@@ -13,9 +13,9 @@ use keyward_protocol::{Format, operation};
 
 use crate::agent::connect;
 use crate::arguments::{Create, Json, KeyCommand, OneKey, Public, PublicForm};
+use crate::destination::{self, Content};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::io::{self, Content};
 use crate::output::{self, key_json, key_text, plain, print, print_json};
 use crate::pin;
 
@@ -66,7 +66,7 @@ fn public(public: Public) -> Result<(), Error> {
         PublicForm::Pem | PublicForm::Ssh | PublicForm::Jwk => Content::Text,
     };
     let output = public.output.file.as_deref();
-    io::check_output(output, content)?;
+    destination::check(output, content)?;
     let answer = connect()?.call(GetPublicKey {
         key: public.key.clone(),
         version: public.version,
@@ -81,7 +81,7 @@ fn public(public: Public) -> Result<(), Error> {
         PublicForm::Cose => Ok(key_format::to_cose(key)),
     };
     let bytes = bytes.map_err(|e| Error::new(Exit::Fault, "the key has no such form").cause(e))?;
-    io::write(output, content, &bytes)
+    destination::write(output, content, &bytes)
 }
 
 fn destroy(key: String, now: bool, yes: bool) -> Result<(), Error> {

@@ -5,10 +5,11 @@ use keyward_protocol::operation;
 use super::sign::LONGEST_MESSAGE;
 use crate::agent::connect;
 use crate::arguments::{Mac, VerifyMac};
+use crate::destination::{self, Content};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::hex;
-use crate::io::{self, Content};
+use crate::io;
 
 /// More than a code of any algorithm has.
 const LONGEST_CODE: usize = 64;
@@ -20,19 +21,19 @@ pub(super) fn mac(mac: Mac) -> Result<(), Error> {
     } else {
         Content::Binary
     };
-    io::check_output(output, content)?;
+    destination::check(output, content)?;
     let message = io::read_secret_bytes(mac.file.as_deref(), LONGEST_MESSAGE)?;
     let made = connect()?.call(operation::Mac {
         key: mac.key,
         message,
     })?;
     if !mac.hex {
-        return io::write(output, content, &made.tag);
+        return destination::write(output, content, &made.tag);
     }
     let mut digits = Vec::new();
     hex::encode_into(&made.tag, &mut digits);
     digits.push(b'\n');
-    io::write(output, content, &digits)
+    destination::write(output, content, &digits)
 }
 
 pub(super) fn verify(verify: VerifyMac) -> Result<(), Error> {

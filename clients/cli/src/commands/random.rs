@@ -5,9 +5,9 @@ use zeroize::Zeroizing;
 
 use crate::agent::connect;
 use crate::arguments::Random;
+use crate::destination::{self, Content};
 use crate::error::Error;
 use crate::hex;
-use crate::io::{self, Content};
 
 pub(super) fn random(random: Random) -> Result<(), Error> {
     let output = random.output.file.as_deref();
@@ -16,18 +16,18 @@ pub(super) fn random(random: Random) -> Result<(), Error> {
     } else {
         Content::SecretBinary
     };
-    io::check_output(output, content)?;
+    destination::check(output, content)?;
     let made = connect()?.call(operation::Random {
         length: random.length,
         token: random.token,
     })?;
     let bytes = made.bytes.expose();
     if !random.hex {
-        return io::write(output, content, bytes);
+        return destination::write(output, content, bytes);
     }
     let room = bytes.len().saturating_mul(2).saturating_add(1);
     let mut digits = Zeroizing::new(Vec::with_capacity(room));
     hex::encode_into(bytes, &mut digits);
     digits.push(b'\n');
-    io::write(output, content, &digits)
+    destination::write(output, content, &digits)
 }

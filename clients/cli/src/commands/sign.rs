@@ -9,9 +9,10 @@ use keyward_protocol::operation::{self, Absorb, Describe, SignInput};
 
 use crate::agent::{Agent, connect};
 use crate::arguments::{Message, Sign, SignatureForm};
+use crate::destination::{self, Content};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::io::{self, Content};
+use crate::io;
 
 /// What a frame holds besides a message: the names of things, each of which is short.
 const AROUND: usize = 1024;
@@ -23,7 +24,7 @@ const STREAM: u32 = 0;
 
 pub(super) fn sign(sign: Sign) -> Result<(), Error> {
     let output = sign.output.file.as_deref();
-    io::check_output(output, Content::Binary)?;
+    destination::check(output, Content::Binary)?;
     let mut agent = connect()?;
     let input = input(&mut agent, &sign.key, sign.algorithm, &sign.message)?;
     let made = agent.call(operation::Sign {
@@ -38,7 +39,7 @@ pub(super) fn sign(sign: Sign) -> Result<(), Error> {
         }
         _ => made.signature.to_vec(),
     };
-    io::write(output, Content::Binary, &bytes)
+    destination::write(output, Content::Binary, &bytes)
 }
 
 /// What is signed or verified; a message that does not fit into a frame is given to the agent.

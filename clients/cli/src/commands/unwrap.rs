@@ -5,12 +5,13 @@ use keyward_protocol::operation;
 use super::sign::LONGEST_MESSAGE;
 use crate::agent::connect;
 use crate::arguments::Unwrap;
+use crate::destination::{self, Content};
 use crate::error::Error;
-use crate::io::{self, Content};
+use crate::io;
 
 pub(super) fn unwrap(unwrap: Unwrap) -> Result<(), Error> {
     let output = unwrap.output.file.as_deref();
-    io::check_output(output, Content::SecretBinary)?;
+    destination::check(output, Content::SecretBinary)?;
     let mut agent = connect()?;
     let ciphertext = io::read(unwrap.file.as_deref(), LONGEST_MESSAGE)?;
     let label = unwrap.label.map(String::into_bytes).or(unwrap.label_hex);
@@ -21,5 +22,5 @@ pub(super) fn unwrap(unwrap: Unwrap) -> Result<(), Error> {
         label: label.map(Into::into),
         version: unwrap.version,
     })?;
-    io::write(output, Content::SecretBinary, opened.plaintext.expose())
+    destination::write(output, Content::SecretBinary, opened.plaintext.expose())
 }

@@ -5,12 +5,13 @@ use keyward_protocol::operation;
 use super::blob::{LONGEST_PLAINTEXT, not_empty};
 use crate::agent::connect;
 use crate::arguments::Wrap;
+use crate::destination::{self, Content};
 use crate::error::Error;
-use crate::io::{self, Content};
+use crate::io;
 
 pub(super) fn wrap(wrap: Wrap) -> Result<(), Error> {
     let output = wrap.output.file.as_deref();
-    io::check_output(output, Content::Binary)?;
+    destination::check(output, Content::Binary)?;
     let file = wrap.file.as_deref();
     let plaintext = not_empty(io::read_secret_bytes(file, LONGEST_PLAINTEXT)?, file)?;
     let made = connect()?.call(operation::Wrap {
@@ -18,5 +19,5 @@ pub(super) fn wrap(wrap: Wrap) -> Result<(), Error> {
         algorithm: wrap.algorithm,
         plaintext,
     })?;
-    io::write(output, Content::Binary, &made.ciphertext)
+    destination::write(output, Content::Binary, &made.ciphertext)
 }

@@ -16,7 +16,6 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::Kind;
 use crate::signals::{Held, Woken, end_by};
 
 /// A file under way to its name.
@@ -30,15 +29,17 @@ pub(super) struct NewFile {
 }
 
 impl NewFile {
-    pub(super) fn create(path: PathBuf, replace: bool, kind: Kind) -> io::Result<Self> {
-        match Self::unnamed(&path, replace, kind) {
+    pub(super) fn create(path: PathBuf, replace: bool, secret: bool) -> io::Result<Self> {
+        match Self::unnamed(&path, replace, secret) {
             // Old kernels take it for a folder to be written.
-            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => Self::named(path, replace, kind),
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+                Self::named(path, replace, secret)
+            }
             made => Ok(made?),
         }
     }
 
-    fn unnamed(path: &Path, replace: bool, kind: Kind) -> Result<Self, Errno> {
+    fn unnamed(path: &Path, replace: bool, secret: bool) -> Result<Self, Errno> {
         if !Path::new("/proc/self/fd").is_dir() {
             return Err(Errno::OPNOTSUPP);
         }
@@ -46,7 +47,7 @@ impl NewFile {
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty());
         let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
-        let file = openat(CWD, folder.unwrap_or(Path::new(".")), flags, mode(kind))?;
+        let file = openat(CWD, folder.unwrap_or(Path::new(".")), flags, mode(secret))?;
         Ok(Self {
             file: file.into(),
             path: path.to_owned(),
@@ -55,11 +56,11 @@ impl NewFile {
         })
     }
 
-    fn named(path: PathBuf, replace: bool, kind: Kind) -> io::Result<Self> {
+    fn named(path: PathBuf, replace: bool, secret: bool) -> io::Result<Self> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let (provisional, file) =
-            Provisional::new(&path, |name| openat(CWD, name, flags, mode(kind)))?;
+            Provisional::new(&path, |name| openat(CWD, name, flags, mode(secret)))?;
         Ok(Self {
             file: file.into(),
             path,
@@ -93,11 +94,9 @@ impl NewFile {
     }
 }
 
-fn mode(kind: Kind) -> Mode {
-    Mode::from_raw_mode(match kind {
-        Kind::Ciphertext => 0o666,
-        Kind::Plaintext => 0o600,
-    })
+fn mode(secret: bool) -> Mode {
+    // Of a secret only its owner may know.
+    Mode::from_raw_mode(if secret { 0o600 } else { 0o666 })
 }
 
 impl Write for NewFile {
@@ -185,7 +184,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    type Create = fn(PathBuf, bool, Kind) -> io::Result<NewFile>;
+    type Create = fn(PathBuf, bool, bool) -> io::Result<NewFile>;
     const BOTH: [Create; 2] = [NewFile::create, NewFile::named];
 
     #[test]
@@ -193,7 +192,7 @@ mod tests {
         for create in BOTH {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("file");
-            let mut file = create(path.clone(), false, Kind::Plaintext).unwrap();
+            let mut file = create(path.clone(), false, true).unwrap();
             file.write_all(b"hello").unwrap();
             assert!(!path.exists());
             file.keep().unwrap();
@@ -209,7 +208,7 @@ mod tests {
         for create in BOTH {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("file");
-            let mut file = create(path, false, Kind::Plaintext).unwrap();
+            let mut file = create(path, false, true).unwrap();
             file.write_all(b"hello").unwrap();
             drop(file);
             assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -222,7 +221,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("file");
             for (replace, left) in [(false, "other"), (true, "ours")] {
-                let mut file = create(path.clone(), replace, Kind::Ciphertext).unwrap();
+                let mut file = create(path.clone(), replace, false).unwrap();
                 file.write_all(b"ours").unwrap();
                 std::fs::write(&path, "other").unwrap();
                 let kept = file.keep();

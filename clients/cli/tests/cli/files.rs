@@ -1,5 +1,6 @@
 //! What is left on the disk, and what is refused before it gets there.
 
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -36,6 +37,44 @@ fn a_secret_is_its_owners_alone_and_replaces_what_was_there() {
     assert_eq!(mode(&file), 0o600);
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
     assert_eq!(left.len(), 1);
+}
+
+#[test]
+fn a_secret_does_not_go_through_a_link_into_a_file_of_another_mode() {
+    let fake = agent::start();
+    let folder = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (link, file) = (folder.path().join("link"), elsewhere.path().join("file"));
+    std::fs::write(&file, "before").unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let mut watched = std::fs::File::open(&file).unwrap();
+    let output = keyward(folder.path(), &fake.path(), &["random", "7", "-o", "link"]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(link.is_symlink());
+    assert_eq!(std::fs::read(&file).unwrap(), [0xa5; 7]);
+    assert_eq!(mode(&file), 0o600);
+    let mut seen = String::new();
+    watched.read_to_string(&mut seen).unwrap();
+    assert_eq!(seen, "before");
+    assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_link_to_nothing_is_no_place_for_an_output() {
+    let fake = agent::start();
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink("nothing", &link).unwrap();
+    let output = keyward(folder.path(), &fake.path(), &["random", "7", "-o", "link"]);
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        stderr.contains("it is a symbolic link to nothing"),
+        "{stderr}"
+    );
+    assert!(link.is_symlink());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
 #[test]

@@ -67,7 +67,11 @@ impl Record {
     pub(super) fn write(&self, path: &Path) -> Result<(), Error> {
         let text = serde_json::to_string_pretty(self)
             .map_err(|e| Error::new(Exit::Fault, "can't write JSON").cause(e))?;
-        crate::io::write(Some(path), crate::io::Content::SecretText, text.as_bytes())
+        crate::destination::write(
+            Some(path),
+            crate::destination::Content::SecretText,
+            text.as_bytes(),
+        )
     }
 }
 

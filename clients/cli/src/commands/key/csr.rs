@@ -7,9 +7,9 @@ use keyward_protocol::operation::{RequestCertificate, SubjectAltName};
 
 use crate::agent::connect;
 use crate::arguments::Csr;
+use crate::destination::{self, Content};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::io::{self, Content};
 
 pub(super) fn csr(csr: Csr) -> Result<(), Error> {
     let content = if csr.der {
@@ -18,7 +18,7 @@ pub(super) fn csr(csr: Csr) -> Result<(), Error> {
         Content::Text
     };
     let output = csr.output.file.as_deref();
-    io::check_output(output, content)?;
+    destination::check(output, content)?;
     let address = |ip: IpAddr| match ip {
         IpAddr::V4(ip) => ip.octets().to_vec(),
         IpAddr::V6(ip) => ip.octets().to_vec(),
@@ -38,9 +38,9 @@ pub(super) fn csr(csr: Csr) -> Result<(), Error> {
         names: names.collect(),
     })?;
     if csr.der {
-        return io::write(output, content, &made.der);
+        return destination::write(output, content, &made.der);
     }
     let text = pem::encode_string("CERTIFICATE REQUEST", LineEnding::LF, &made.der)
         .map_err(|e| Error::new(Exit::Fault, "the request can't be written as PEM").cause(e))?;
-    io::write(output, content, text.as_bytes())
+    destination::write(output, content, text.as_bytes())
 }
