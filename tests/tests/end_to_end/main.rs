@@ -20,6 +20,7 @@ mod csr;
 mod envelope;
 mod envelope_states;
 mod events;
+mod files;
 mod handles;
 mod init;
 mod key_states;
