@@ -266,3 +266,21 @@ impl Files {
         Ok(path)
     }
 }
+
+/// A new private key, PKCS#8 in DER; the arguments are those of `openssl genpkey`.
+///
+/// # Panics
+/// If openssl refuses.
+#[must_use]
+#[track_caller]
+pub fn generate_pkcs8(arguments: &[&str]) -> Vec<u8> {
+    let pem = command("genpkey").args(arguments).output();
+    let pem = pem.expect("openssl runs");
+    assert!(pem.status.success(), "openssl genpkey: {pem:?}");
+    // `genpkey -outform DER` has a form of its own for each kind of key.
+    let mut convert = command("pkcs8");
+    convert.args(["-topk8", "-nocrypt", "-outform", "DER"]);
+    let der = crate::process::run_with(&mut convert, &pem.stdout);
+    assert!(der.status.success(), "openssl pkcs8");
+    der.stdout
+}

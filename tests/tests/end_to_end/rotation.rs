@@ -1,10 +1,10 @@
 //! New versions of a key.
 
 use keyward_client::protocol::{
-    ErrorCode, KeyState, KeyType, Purpose,
+    ErrorCode, KeyState, KeyType, Purpose, SecretBytes,
     operation::{
-        Describe, Disable, GetPublicKey, KeyDescription, LoginState, Rotate, SignInput, Unwrap,
-        Verify,
+        Decrypt, Describe, Disable, Encrypt, GetPublicKey, KeyDescription, LoginState, Rotate,
+        SignInput, Unwrap, Verify,
     },
 };
 use keyward_tests::{
@@ -47,6 +47,36 @@ fn after_ten_rotations_the_first_version_still_opens() {
     assert_eq!(open(Some(1)).unwrap().plaintext.expose(), b"for version 1");
     assert_eq!(refused(open(None)).code, ErrorCode::UnwrapFailed);
     assert_eq!(refused(open(Some(12))).code, ErrorCode::NotFound);
+}
+
+#[test]
+fn what_each_version_encrypted_is_decrypted_by_it() {
+    let daemon = Daemon::start(Setup::new());
+    daemon.create("k", Purpose::Encrypt, KeyType::Aes256);
+    let mut client = daemon.client();
+    let mut sealed = Vec::new();
+    for number in 1..=10 {
+        let plaintext = format!("for version {number}");
+        let encrypted = client
+            .call(Encrypt {
+                key: "k".into(),
+                plaintext: SecretBytes::copy_from(plaintext.as_bytes()),
+                context: None,
+                algorithm: None,
+            })
+            .unwrap();
+        assert_eq!(encrypted.version, number);
+        sealed.push((plaintext, encrypted.ciphertext));
+        rotate(&daemon, "k");
+    }
+    for (plaintext, ciphertext) in sealed {
+        let opened = client.call(Decrypt {
+            ciphertext,
+            key: None,
+            context: None,
+        });
+        assert_eq!(opened.unwrap().plaintext.expose(), plaintext.as_bytes());
+    }
 }
 
 #[test]
