@@ -40,6 +40,11 @@ impl Token {
             Ok(()) => {}
             Err(error) => {
                 return Err(match code(&error) {
+                    // The new one has a length that the token takes, so it is the old one that was
+                    // refused, and that may have been a try.
+                    Some(RvError::PinLenRange | RvError::PinInvalid) if *lengths.end() != 0 => {
+                        BackendError::PinIncorrect
+                    }
                     Some(RvError::PinLenRange | RvError::PinInvalid) => BackendError::Invalid(
                         format!("the token does not take the new PIN: {}", describe(&error)),
                     ),

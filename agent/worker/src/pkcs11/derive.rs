@@ -12,9 +12,9 @@ use cryptoki::session::Session as RawSession;
 use keyward_backend::message::Derive;
 use keyward_backend::{BackendError, Result};
 use keyward_protocol::SecretBytes;
-use zeroize::Zeroize;
 
-use super::error::Attempt;
+use super::error::{Attempt, code, describe, is_stale};
+use super::opening::take;
 use super::public_key::is_on_curve;
 use super::session::{Key, Session};
 
@@ -92,28 +92,35 @@ fn shared_secret(
 /// Reads and destroys a derived secret, and gives it back its leading zeros.
 fn value(session: &RawSession, secret: ObjectHandle, width: usize) -> Attempt<SecretBytes> {
     let read = session.get_attributes(secret, &[AttributeType::Value]);
-    let destroyed = session.destroy_object(secret);
-    let Some(Attribute::Value(mut bytes)) = read?.pop() else {
-        return Err(BackendError::MechanismInvalid(
-            "the token does not let a derived secret be read".to_owned(),
-        )
-        .into());
-    };
+    let read = read.map(|mut attributes| match attributes.pop() {
+        Some(Attribute::Value(bytes)) => Some(take(bytes)),
+        _ => None,
+    });
+    // Before anything that may have gone wrong with the reading: the secret must not stay.
+    if let Err(error) = session.destroy_object(secret) {
+        // A session that has ended took the secret with it.
+        return match code(&error) {
+            Some(stale) if is_stale(stale) => Err(error.into()),
+            _ => Err(BackendError::DeviceFailed(format!(
+                "a derived secret could not be destroyed: {}",
+                describe(&error)
+            ))
+            .into()),
+        };
+    }
+    let bytes = read?.ok_or_else(|| {
+        BackendError::MechanismInvalid("the token does not let a derived secret be read".to_owned())
+    })?;
     let mut full = SecretBytes::zeroed(width);
     let zeros = width.checked_sub(bytes.len()).filter(|_| !bytes.is_empty());
     let place = zeros.and_then(|zeros| full.expose_mut().get_mut(zeros..));
-    let fits = place.is_some();
-    if let Some(place) = place {
-        place.copy_from_slice(&bytes);
-    }
-    let length = bytes.len();
-    bytes.zeroize();
-    destroyed?;
-    if !fits {
+    let Some(place) = place else {
         return Err(BackendError::DeviceFailed(format!(
-            "it derived a secret of {length} bytes where {width} are right"
+            "it derived a secret of {} bytes where {width} are right",
+            bytes.len()
         ))
         .into());
-    }
+    };
+    place.copy_from_slice(bytes.expose());
     Ok(full)
 }

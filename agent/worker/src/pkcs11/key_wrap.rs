@@ -121,16 +121,18 @@ fn unwrap_object(
     let object = session.unwrap_key(&form.mechanism(), key.handle, ciphertext, &template);
     let object = finish(token, session, object)?;
     let read = session.get_attributes(object, &[AttributeType::Value]);
-    let destroyed = destroy(session, object);
-    let Some(Attribute::Value(bytes)) = read?.pop() else {
-        return Err(BackendError::MechanismInvalid(
+    let read = read.map(|mut attributes| match attributes.pop() {
+        Some(Attribute::Value(bytes)) => Some(take(bytes)),
+        _ => None,
+    });
+    // Before anything that may have gone wrong with the reading: what was unwrapped must not stay.
+    destroy(session, object)?;
+    read?.ok_or_else(|| {
+        BackendError::MechanismInvalid(
             "the token does not let what it unwrapped be read".to_owned(),
         )
-        .into());
-    };
-    let opened = take(bytes);
-    destroyed?;
-    Ok(opened)
+        .into()
+    })
 }
 
 impl Form {
