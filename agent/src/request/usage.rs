@@ -49,10 +49,16 @@ pub(super) fn check_state(key: &Key, state: KeyState, what: Use) -> Result<(), F
     match state {
         KeyState::Active => Ok(()),
         KeyState::Deactivated if what == Use::Process => Ok(()),
-        state => Err(
-            Failure::new(ErrorCode::WrongState, format!("the key is {state}"))
-                .hint(format!("keyward key show {}", key.id_text)),
-        ),
+        state => {
+            let next = match state {
+                KeyState::Suspended => "enable",
+                _ => "show",
+            };
+            Err(
+                Failure::new(ErrorCode::WrongState, format!("the key is {state}"))
+                    .hint(format!("keyward key {next} {}", key.id_text)),
+            )
+        }
     }
 }
 

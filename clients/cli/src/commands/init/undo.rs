@@ -1,9 +1,10 @@
 //! `keyward init --undo`
 
-use std::fs::File;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 
 use super::places::{Owner, Places};
 use super::record::{Made, Record, Thing, digest};
@@ -84,8 +85,14 @@ fn unchanged(made: &Made) -> Result<Option<Vec<u8>>, Error> {
 
 /// An agent that runs has the token open, and would lose its keys under its feet.
 fn refuse_running(places: &Places) -> Result<(), Error> {
-    let Ok(lock) = File::open(places.lock()) else {
-        return Ok(());
+    // In system mode the folder is the agent's user's, who could put anything there: nothing is
+    // waited for, and no link is followed.
+    let mut plain = OpenOptions::new();
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    plain.read(true).custom_flags(flags.bits().cast_signed());
+    let lock = match plain.open(places.lock()) {
+        Ok(lock) if lock.metadata().is_ok_and(|found| found.is_file()) => lock,
+        _ => return Ok(()),
     };
     match flock(&lock, FlockOperation::NonBlockingLockShared) {
         Err(rustix::io::Errno::WOULDBLOCK) => {
