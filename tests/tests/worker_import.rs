@@ -316,3 +316,26 @@ fn generate(hsm: &SoftHsm, key_type: KeyType) -> (Vec<u8>, PathBuf) {
     command.args(["-topk8", "-nocrypt", "-outform", "DER", "-in"]);
     (openssl::run(command.arg(&private)).unwrap(), public)
 }
+
+#[test]
+fn an_id_that_is_taken_is_refused_as_taken_and_its_key_stays() {
+    let hsm = SoftHsm::new();
+    let mut worker = Worker::ready(&hsm, None);
+    let (der, _) = generate(&hsm, KeyType::P256);
+    let (id, report) = import(&mut worker, KeyType::P256, Purpose::Sign, &der).unwrap();
+    let again = || Generate {
+        id,
+        label: "again".to_owned(),
+        key_type: KeyType::P256,
+        purpose: Purpose::Sign,
+    };
+    let exists = Outcome::Failed(BackendError::Exists(id.to_string()));
+    assert_eq!(worker.call(Work::Generate(again())), exists);
+    let material = KeyMaterial::Pkcs8(SecretBytes::copy_from(&der));
+    let import = Work::Import(Import {
+        generate: again(),
+        material,
+    });
+    assert_eq!(worker.call(import), exists);
+    assert_eq!(worker.call(Work::Inspect(id)), Outcome::Key(Some(report)));
+}

@@ -71,4 +71,8 @@ pub enum BackendError {
     #[n(15)]
     #[error("the token refused: {0}")]
     Refused(#[n(0)] String),
+    /// An object with the id is there, and it is not this request's: nothing was made.
+    #[n(16)]
+    #[error("an object with the id {0} is there already, and nothing was made")]
+    Exists(#[n(0)] String),
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use keyward_backend::VersionId;
+use keyward_backend::message::{Generate, Outcome, Work};
 use keyward_client::protocol::{
     CoseKey, ErrorCode, Failure, KeyType, Purpose, SecretBytes,
     operation::{
@@ -10,10 +12,11 @@ use keyward_client::protocol::{
     },
 };
 use keyward_tests::{
-    Daemon, Fault, PATIENCE, Setup, TokenSetup, openssl,
+    Daemon, Fault, PATIENCE, Setup, TokenSetup, Worker, openssl,
     request::{refused, sign},
     wait_for,
 };
+use uuid::Uuid;
 
 fn p256() -> Vec<u8> {
     openssl::generate_pkcs8(&["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"])
@@ -310,4 +313,53 @@ fn a_key_on_two_tokens_is_destroyed_on_both_also_after_a_crash() {
         described.state == keyward_client::protocol::KeyState::Destroyed
     };
     assert!(wait_for(gone, PATIENCE), "{}", daemon.stderr());
+}
+
+#[test]
+fn an_object_that_was_there_before_an_import_is_not_destroyed() {
+    let daemon = Daemon::start(two());
+    let der = p256();
+    imported(&daemon, on(&["main"], pkcs8("k", Purpose::Sign, &der)));
+    let records = daemon.audit();
+    let made = records.iter().find(|r| r["op"] == "import").unwrap();
+    let id = VersionId::from(Uuid::parse_str(made["version"].as_str().unwrap()).unwrap());
+    let mut worker = Worker::ready(daemon.hsm("spare"), None);
+    let outcome = worker.call(Work::Generate(Generate {
+        id,
+        label: "theirs".to_owned(),
+        key_type: KeyType::P256,
+        purpose: Purpose::Sign,
+    }));
+    assert!(matches!(outcome, Outcome::Key(Some(_))), "{outcome:?}");
+    daemon.kill_worker("spare");
+    daemon.wait_for_token("spare", LoginState::Unlocked);
+    let again = further("k", "spare", pkcs8("", Purpose::Sign, &der));
+    let failure = refused(daemon.client().call(again));
+    assert_eq!(failure.code, ErrorCode::Exists, "{failure}");
+    assert_eq!(daemon.fault("spare").calls("C_DestroyObject"), 0);
+    assert_eq!(worker.call(Work::Inspect(id)), outcome);
+}
+
+#[test]
+fn two_names_of_one_token_are_not_two_places() {
+    let site = Setup::new().build();
+    let config = fs::read_to_string(site.config()).unwrap();
+    let table = &config[config.find("[token.main]").unwrap()..];
+    let other = table.replace("[token.main", "[token.other");
+    fs::write(site.config(), format!("{config}\n{other}")).unwrap();
+    let daemon = Daemon::start_on(site);
+    daemon.wait_for_token("other", LoginState::Unlocked);
+    let der = p256();
+    let both = on(&["main", "other"], pkcs8("k", Purpose::Sign, &der));
+    let failure = refused(daemon.client().call(both));
+    assert_eq!(failure.code, ErrorCode::Invalid, "{failure}");
+    assert!(
+        failure.to_string().contains("one and the same"),
+        "{failure}"
+    );
+    imported(&daemon, on(&["main"], pkcs8("k", Purpose::Sign, &der)));
+    let again = further("k", "other", pkcs8("", Purpose::Sign, &der));
+    let failure = refused(daemon.client().call(again));
+    assert_eq!(failure.code, ErrorCode::Invalid, "{failure}");
+    daemon.client().call(sign("k", b"message")).unwrap();
 }

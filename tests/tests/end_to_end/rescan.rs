@@ -12,8 +12,9 @@ use keyward_client::protocol::{
     },
 };
 use keyward_tests::{
-    Daemon, Setup, Worker, openssl,
+    Daemon, Fault, PATIENCE, Setup, TokenSetup, Worker, openssl,
     request::{create, refused, sign},
+    wait_for,
 };
 use uuid::Uuid;
 
@@ -229,4 +230,35 @@ fn a_spare_that_is_found_again_serves_again() {
     let token = Some("main".to_owned());
     daemon.client().call(Lock { token }).unwrap();
     daemon.client().call(sign(&key.id, b"message")).unwrap();
+}
+
+#[test]
+fn a_key_that_is_being_imported_is_not_taken_in() {
+    let setup = Setup::new()
+        .token(TokenSetup::new("main"))
+        .token(TokenSetup::new("spare").fault());
+    let daemon = Daemon::start(setup);
+    let spare = daemon.fault("spare");
+    spare.set("C_CreateObject", &Fault::Hang);
+    let der = openssl::generate_pkcs8(&["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+    let import = Import {
+        purpose: Purpose::Sign,
+        material: KeyMaterial::Pkcs8(SecretBytes::copy_from(&der)),
+        alias: Some("k".into()),
+        tokens: Some(vec!["main".into(), "spare".into()]),
+        formats: None,
+        tags: None,
+        existing: None,
+    };
+    std::thread::scope(|scope| {
+        let importing = scope.spawn(|| daemon.client().call(import));
+        assert!(wait_for(|| spare.calls("C_CreateObject") > 0, PATIENCE));
+        let token = Some("main".to_owned());
+        let found = daemon.client().call(Rescan { token }).unwrap();
+        spare.clear("C_CreateObject");
+        assert!(found.recovered.is_empty(), "{found:?}");
+        assert!(found.refused.join("\n").contains("busy"), "{found:?}");
+        importing.join().unwrap().unwrap();
+    });
+    daemon.client().call(sign("k", b"message")).unwrap();
 }

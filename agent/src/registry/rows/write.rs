@@ -200,7 +200,8 @@ pub(in crate::registry) fn deactivate_versions(
     Ok(())
 }
 
-/// Makes the newest version the active one, and the others deactivated.
+/// Makes the newest version the active one, and the others deactivated; a version that is neither
+/// stays what it is.
 pub(in crate::registry) fn activate_newest(
     connection: &Connection,
     key: Uuid,
@@ -208,7 +209,7 @@ pub(in crate::registry) fn activate_newest(
     connection.execute(
         "UPDATE version SET state = CASE
              WHEN number = (SELECT max(number) FROM version WHERE key = ?1) THEN ?2 ELSE ?3 END
-         WHERE key = ?1",
+         WHERE key = ?1 AND state IN (?2, ?3)",
         params![
             key.to_string(),
             KeyState::Active.name(),

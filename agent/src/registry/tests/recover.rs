@@ -85,6 +85,30 @@ fn no_label_gives_a_key_in_use_a_version_or_brings_a_destroyed_one_back() {
 }
 
 #[test]
+fn a_compromised_version_stays_so_when_versions_are_found() {
+    let (_folder, path) = path();
+    let mut registry = open(&path);
+    registry.recover(&[found(1, 2), found(1, 1)], &[]).unwrap();
+    drop(registry);
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let sql = "UPDATE version SET state = 'compromised' WHERE number = 2";
+    assert_eq!(connection.execute(sql, ()).unwrap(), 1);
+    drop(connection);
+    let mut registry = Registry::open(&path).unwrap();
+    registry.recover(&[found(1, 3)], &[]).unwrap();
+    let key = registry.key(&Uuid::from_u128(1).to_string()).unwrap();
+    let states: Vec<_> = key.versions.iter().map(|v| v.state).collect();
+    assert_eq!(
+        states,
+        [
+            KeyState::Deactivated,
+            KeyState::Compromised,
+            KeyState::Active
+        ]
+    );
+}
+
+#[test]
 fn what_should_be_on_a_token_is_told_by_it() {
     let (_folder, path) = path();
     let mut registry = open(&path);

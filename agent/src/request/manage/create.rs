@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use super::label::Label;
 use super::{
-    alias_taken, intend, is_unknown, leave_open, mark, placement, registry_refused, undo_deadline,
-    unexpected,
+    Changing, alias_taken, intend, is_unknown, leave_open, mark, placement, registry_refused,
+    undo_deadline, unexpected,
 };
 use crate::agent::Agent;
 use crate::registry::{self, Key, NewKey};
@@ -32,6 +32,7 @@ impl With<'_> {
         let token = agent.token(op.token.as_deref())?;
         let formats = check(agent, token, &op)?;
         let key = Uuid::new_v4();
+        let _changing = Changing::begin(agent, key)?;
         let version = VersionId::random();
         entry.key = Some(key);
         entry.version = Some(version);

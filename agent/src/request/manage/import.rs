@@ -39,13 +39,11 @@ impl With<'_> {
     ) -> Result<KeyDescription, Failure> {
         let tokens = self.tokens(op.tokens.as_deref())?;
         let kind = material::inspect(&op.material)?;
-        let _changing = match &existing {
-            Some(key) => Some(Changing::begin(self.agent, key.id)?),
-            None => None,
-        };
+        let id = existing.as_ref().map_or_else(Uuid::new_v4, |key| key.id);
+        let _changing = Changing::begin(self.agent, id)?;
         let plan = match &existing {
             Some(key) => self.further(key, &op, &kind, &tokens, entry).await?,
-            None => self.first(&op, &kind)?,
+            None => self.first(id, &op, &kind)?,
         };
         for token in &tokens {
             token.refuse_unless_ready()?;
@@ -112,6 +110,9 @@ impl With<'_> {
                     format!("token {name} is named twice"),
                 ));
             }
+            if let Some(other) = tokens.iter().find(|other| self.is_one(token, other.name())) {
+                return Err(one_token(token, other.name()));
+            }
             tokens.push(token);
         }
         if tokens.is_empty() {
@@ -120,8 +121,15 @@ impl With<'_> {
         Ok(tokens)
     }
 
+    /// Whether a token is pinned to the device that another name is pinned to.
+    fn is_one(&self, token: &Token, other: &str) -> bool {
+        let registry = self.agent.registry.borrow();
+        let identity = registry.token_identity(token.name());
+        identity.is_some() && identity == registry.token_identity(other)
+    }
+
     /// A new key.
-    fn first(&self, op: &Import, kind: &Kind) -> Result<Plan, Failure> {
+    fn first(&self, key: Uuid, op: &Import, kind: &Kind) -> Result<Plan, Failure> {
         let wanted = Wanted {
             purpose: op.purpose,
             key_type: kind.key_type,
@@ -131,7 +139,7 @@ impl With<'_> {
         };
         Ok(Plan {
             formats: wanted.check(self.agent)?,
-            key: Uuid::new_v4(),
+            key,
             version: VersionId::random(),
             number: 1,
             purpose: op.purpose,
@@ -168,6 +176,12 @@ impl With<'_> {
         {
             let words = format!("token {} has the key already", token.name());
             return Err(Failure::new(ErrorCode::Exists, words));
+        }
+        for token in tokens {
+            let mut places = version.placements.iter();
+            if let Some(place) = places.find(|place| self.is_one(token, &place.token)) {
+                return Err(one_token(token, &place.token));
+            }
         }
         let same = kind.key_type == key.key_type
             && match &op.material {
@@ -321,6 +335,11 @@ impl With<'_> {
         }
         ended
     }
+}
+
+fn one_token(token: &Token, other: &str) -> Failure {
+    let words = format!("{} and {other} are one and the same token", token.name());
+    Failure::new(ErrorCode::Invalid, words).hint("keyward status  # shows each token's identity")
 }
 
 /// The same key once more, for another token.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::label::{Label, PREFIX};
 use super::prove::{Claim, Known};
-use super::{intend, mark, placement, registry_refused};
+use super::{Changing, intend, mark, placement, registry_refused};
 use crate::registry::{FoundVersion, Key, Placement, Version};
 use crate::request::usage::misbehaved;
 use crate::request::{Entry, With};
@@ -54,6 +54,7 @@ impl With<'_> {
             self.look(token, key, &mut findings).await?;
         }
         findings.sort_out();
+        let _changing = self.take_hold(&mut findings);
         let found = findings.found();
         entry.detail = Some(format!(
             "{found} recovered, {} known, {} foreign, {} refused",
@@ -107,6 +108,44 @@ impl With<'_> {
         ))
     }
 
+    /// Whether a key or version is being changed, or waits for a change to be finished: what is on
+    /// the token may be destroyed again.
+    fn is_changing(&self, key: Uuid, version: VersionId) -> bool {
+        let agent = self.agent;
+        agent.changing.borrow().contains(&key)
+            || agent
+                .open_intents
+                .borrow()
+                .iter()
+                .any(|intent| intent.key == Some(key) || intent.version_id == Some(version.uuid()))
+    }
+
+    /// Takes hold of the keys that are taken in; refuses those that somebody changes by now.
+    fn take_hold(&self, findings: &mut Findings) -> Vec<Changing<'_>> {
+        let mut busy = Vec::new();
+        let mut free = |key, version| {
+            let free = !self.is_changing(key, version);
+            if !free {
+                busy.push(format!("{version}: {BUSY}"));
+            }
+            free
+        };
+        findings.versions.retain(|v| free(v.key, v.id));
+        findings.places.retain(|(key, id, _)| free(key.id, *id));
+        for why in busy {
+            findings.refuse(&why);
+        }
+        let keys: BTreeSet<Uuid> = findings
+            .versions
+            .iter()
+            .map(|version| version.key)
+            .chain(findings.places.iter().map(|(key, _, _)| key.id))
+            .collect();
+        keys.into_iter()
+            .filter_map(|key| Changing::begin(self.agent, key).ok())
+            .collect()
+    }
+
     /// Looks at one key of the token.
     async fn look(
         &self,
@@ -131,6 +170,11 @@ impl With<'_> {
             }
             return Ok(());
         };
+        let key = holder.as_ref().map_or(label.key, |key| key.id);
+        if self.is_changing(key, scanned.id) || self.is_changing(label.key, scanned.id) {
+            findings.refuse(&format!("{}: {BUSY}", scanned.id));
+            return Ok(());
+        }
         if findings.found() >= MOST_RECOVERED {
             findings.more = true;
             return Ok(());
@@ -298,6 +342,7 @@ impl With<'_> {
     }
 }
 
+const BUSY: &str = "busy: its key is being changed; rescan when that has ended";
 const UNPROVEN: &str = "its private part is not that of its public part";
 
 /// Whether a failure is of this one key, and the next may do.

@@ -68,11 +68,7 @@ pub(super) fn adopt(
         ])?
         .is_empty()
     {
-        return Err(BackendError::Refused(format!(
-            "an object with the id {} is there already",
-            generate.id
-        ))
-        .into());
+        return Err(BackendError::Exists(generate.id.to_string()).into());
     }
     let objects = make()?;
     let checked = check(session, found, generate, objects).and_then(|report| {

@@ -200,6 +200,7 @@ fn is_harmless(error: &BackendError) -> bool {
             | BackendError::UnwrapFailed
             | BackendError::MechanismInvalid(_)
             | BackendError::KeyNotFound
+            | BackendError::Exists(_)
             | BackendError::KeyUnsafe(_)
             | BackendError::TokenFull
     )
