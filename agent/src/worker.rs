@@ -104,6 +104,33 @@ struct Job {
     reply: oneshot::Sender<Result<Outcome, Failure>>,
 }
 
+/// Why a call did not do what it was to do.
+#[derive(Debug)]
+pub(crate) struct CallError {
+    /// What the caller is told.
+    pub(crate) failure: Failure,
+    /// Whether a worker got it: what never left the queue was not done, and never will be.
+    pub(crate) sent: bool,
+}
+
+impl CallError {
+    fn sent(failure: Failure) -> Self {
+        let sent = true;
+        Self { failure, sent }
+    }
+
+    fn unsent(failure: Failure) -> Self {
+        let sent = false;
+        Self { failure, sent }
+    }
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        error.failure
+    }
+}
+
 impl Token {
     /// A token that nobody serves yet: give it to a supervisor.
     pub fn new(settings: Settings, events: Rc<Events>) -> Self {
@@ -147,7 +174,17 @@ impl Token {
         work: impl Into<Rc<Work>>,
         deadline: Instant,
     ) -> Result<Outcome, Failure> {
-        self.refuse_unless_ready()?;
+        Ok(self.attempt(authorised, work, deadline).await?)
+    }
+
+    /// [`Token::call`] for what changes the token: says of a failure whether a worker got the call.
+    pub(crate) async fn attempt(
+        &self,
+        authorised: &Authorised,
+        work: impl Into<Rc<Work>>,
+        deadline: Instant,
+    ) -> Result<Outcome, CallError> {
+        self.refuse_unless_ready().map_err(CallError::unsent)?;
         let caller = authorised.queue_key();
         let number = self.next_job.get();
         self.next_job.set(number.wrapping_add(1));
@@ -158,10 +195,10 @@ impl Token {
             reply,
         };
         if let Err(Full(_)) = self.queue.borrow_mut().push(caller, job) {
-            return Err(Failure::new(
+            return Err(CallError::unsent(Failure::new(
                 ErrorCode::Busy,
                 format!("too many requests wait for token {}", self.name()),
-            ));
+            )));
         }
         let waiting = Waiting {
             token: self,
@@ -169,19 +206,25 @@ impl Token {
             number,
         };
         self.pump();
-        let answer = tokio::time::timeout_at(deadline, answer).await;
-        if matches!(answer, Ok(Ok(_))) {
-            // It left the queue by itself: nothing is to be looked for.
-            std::mem::forget(waiting);
-        }
-        match answer {
-            Ok(Ok(Ok(Outcome::Failed(error)))) => Err(failure_of(self.name(), error)),
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(self.died()),
-            Err(_) => Err(Failure::new(
-                ErrorCode::DeadlineExceeded,
-                format!("token {} did not answer before the deadline", self.name()),
-            )),
+        match tokio::time::timeout_at(deadline, answer).await {
+            Ok(Ok(answer)) => {
+                // It left the queue by itself: nothing is to be looked for.
+                std::mem::forget(waiting);
+                match answer {
+                    Ok(Outcome::Failed(error)) => {
+                        Err(CallError::sent(failure_of(self.name(), error)))
+                    }
+                    // A worker's answer is an outcome: the queue alone answers with a failure.
+                    outcome => outcome.map_err(CallError::unsent),
+                }
+            }
+            Ok(Err(_)) => Err(CallError::sent(self.died())),
+            Err(_) => {
+                let sent = !waiting.withdraw();
+                let text = format!("token {} did not answer before the deadline", self.name());
+                let failure = Failure::new(ErrorCode::DeadlineExceeded, text);
+                Err(CallError { failure, sent })
+            }
         }
     }
 
@@ -397,12 +440,17 @@ struct Waiting<'t> {
     number: u64,
 }
 
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
+impl Waiting<'_> {
+    /// Takes it out of the queue, if it is there.
+    fn withdraw(&self) -> bool {
         let number = self.number;
         let mut queue = self.token.queue.borrow_mut();
-        if queue.len() > 0 {
-            queue.remove(self.caller, |job| job.number == number);
-        }
+        queue.len() > 0 && queue.remove(self.caller, |job| job.number == number) > 0
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.withdraw();
     }
 }

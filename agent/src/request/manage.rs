@@ -33,7 +33,7 @@ use super::{Entry, Origin};
 use crate::agent::Agent;
 use crate::audit::{Kind, OpenIntent, Record, RegistryMark};
 use crate::registry::{Placement, RegistryError};
-use crate::worker::Token;
+use crate::worker::{CallError, Token};
 
 /// Writes an intent and puts it onto the disk.
 pub(in crate::request) async fn intend(
@@ -89,16 +89,26 @@ pub(in crate::request) fn leave_open(
 ) -> Failure {
     entry.intent = None;
     entry.detail = Some(format!("intent {} stays open", intent.audit_id));
-    agent.open_intents.borrow_mut().push(intent);
+    keep_open(agent, intent);
     failure
 }
 
+/// Has an intent finished as soon as its token can be asked.
+fn keep_open(agent: &Agent, intent: OpenIntent) {
+    let token = intent.token.clone();
+    agent.open_intents.borrow_mut().push(intent);
+    if let Some(Ok(token)) = token.map(|name| agent.token(Some(&name))) {
+        token.look_again();
+    }
+}
+
 /// Whether the token may have done it all the same.
-pub(in crate::request) fn is_unknown(failure: &Failure) -> bool {
-    matches!(
-        failure.code,
-        ErrorCode::TokenFailed | ErrorCode::DeadlineExceeded | ErrorCode::TokenAbsent
-    )
+pub(in crate::request) fn is_unknown(error: &CallError) -> bool {
+    error.sent
+        && matches!(
+            error.failure.code,
+            ErrorCode::TokenFailed | ErrorCode::DeadlineExceeded | ErrorCode::TokenAbsent
+        )
 }
 
 /// A key whose versions or places are being changed: one change at a time, since the undoing of one

@@ -66,6 +66,10 @@ impl Enrolment for Enroller {
                     .retain(|i| i.audit_id != intent.audit_id);
             }
         }
+        // Who has open ones is woken, never wakes: two that wait would wake each other for ever.
+        if !intents.borrow().iter().any(|intent| mine(&intent)) {
+            self.wake_destructions(token);
+        }
     }
 }
 
@@ -117,12 +121,15 @@ impl Enroller {
                 (failed, "undone: the orphan is destroyed")
             }
             ("destroy", Some(key), _) => {
-                if !self.destroy_rest(token, key, intent).await {
+                if !self.destroy_rest(key, intent).await {
                     return false;
                 }
                 (Outcome::Ok, "finished: the key is destroyed")
             }
-            _ => (Outcome::Ok, "nothing to finish"),
+            _ => {
+                let failed = Outcome::Failed(ErrorCode::Internal);
+                (failed, "whether it was done is not known")
+            }
         };
         tracing::info!(
             intent = intent.audit_id,
@@ -146,27 +153,53 @@ impl Enroller {
         version.is_some_and(|v| v.placements.iter().any(|p| p.token == token.name()))
     }
 
-    /// Destroys what a person had decided to destroy, on this token; the key is destroyed with the
-    /// last of its tokens.
-    async fn destroy_rest(&self, token: &Token, id: Uuid, intent: &OpenIntent) -> bool {
+    /// Destroys what a person had decided to destroy, on the token of the intent. The last intent
+    /// of a key ends with its objects on each token: not every token needs to have one, where a
+    /// crash came between them. Versions made since then stay.
+    async fn destroy_rest(&self, id: Uuid, intent: &OpenIntent) -> bool {
         let key = self.0.registry.borrow().key(&id.to_string());
         let Some(key) = key.filter(|key| key.state != KeyState::Destroyed) else {
             return true;
         };
-        for version in &key.versions {
-            let here = version.placements.iter().any(|p| p.token == token.name());
-            if here && !token.destroy_orphan(version.id).await {
-                return false;
-            }
-        }
         let other = |other: &OpenIntent| {
             (other.op.as_str(), other.key) == ("destroy", Some(id))
                 && other.audit_id != intent.audit_id
         };
-        if self.0.open_intents.borrow().iter().any(other) {
+        let is_last = !self.0.open_intents.borrow().iter().any(other);
+        let bound = intent.version_id.map(VersionId::from);
+        let newest = key.versions.iter().find(|v| Some(v.id) == bound);
+        let newest = newest.map_or(u32::MAX, |version| version.number);
+        for version in key.versions.iter().filter(|v| v.number <= newest) {
+            for place in &version.placements {
+                if !is_last && intent.token.as_ref() != Some(&place.token) {
+                    continue;
+                }
+                let Ok(token) = self.0.token(Some(&place.token)) else {
+                    return false;
+                };
+                if !token.destroy_orphan(version.id).await {
+                    return false;
+                }
+            }
+        }
+        let since = key.versions.iter().any(|version| version.number > newest);
+        if !is_last || since {
             return true;
         }
         self.0.registry.borrow_mut().destroy(id).is_ok()
+    }
+
+    /// Has the tokens looked at whose destructions may have waited for this one.
+    fn wake_destructions(&self, token: &Token) {
+        for intent in self.0.open_intents.borrow().iter() {
+            let name = intent.token.as_deref();
+            if intent.op != "destroy" || name.is_none() || name == Some(token.name()) {
+                continue;
+            }
+            if let Ok(other) = self.0.token(name) {
+                other.look_again();
+            }
+        }
     }
 
     async fn pin(&self, token: &str, identity: &TokenIdentity) -> Result<(), PinError> {

@@ -114,13 +114,13 @@ impl<T> FairQueue<T> {
         self.length = self.length.saturating_add(1);
     }
 
-    /// Takes out whatever of a caller matches.
-    pub(crate) fn remove(&mut self, (uid, pid): QueueKey, matches: impl Fn(&T) -> bool) {
+    /// Takes out whatever of a caller matches, and says how many those were.
+    pub(crate) fn remove(&mut self, (uid, pid): QueueKey, matches: impl Fn(&T) -> bool) -> usize {
         let Some(user) = self.users.all.get_mut(&uid) else {
-            return;
+            return 0;
         };
         let Some(items) = user.all.get_mut(&pid) else {
-            return;
+            return 0;
         };
         let before = items.len();
         items.retain(|item| !matches(item));
@@ -132,6 +132,7 @@ impl<T> FairQueue<T> {
         if user.all.is_empty() {
             self.users.remove(uid);
         }
+        removed
     }
 
     /// How many wait.
@@ -206,10 +207,10 @@ mod tests {
         let mut queue = FairQueue::new(4, 2);
         queue.push(A, 1).unwrap();
         queue.push(A, 2).unwrap();
-        queue.remove(A, |item| *item == 1);
+        assert_eq!(queue.remove(A, |item| *item == 1), 1);
         queue.push(B, 3).unwrap();
-        queue.remove(A, |_| true);
-        queue.remove(C, |_| true);
+        assert_eq!(queue.remove(A, |_| true), 1);
+        assert_eq!(queue.remove(C, |_| true), 0);
         assert_eq!(queue.pop(), Some((B, 3)));
         assert_eq!(queue.pop(), None);
         assert_eq!(queue.len(), 0);

@@ -2,7 +2,10 @@
 
 use std::{process::Stdio, time::Duration};
 
-use keyward_client::protocol::{ErrorCode, operation::Sign};
+use keyward_client::protocol::{
+    ErrorCode,
+    operation::{Destroy, Sign},
+};
 use keyward_tests::{
     Daemon, Fault, PATIENCE, Raw, Setup, TokenSetup,
     raw::Answer,
@@ -93,6 +96,37 @@ fn a_request_whose_deadline_passes_is_answered_while_the_token_hangs() {
     assert_eq!(failure.code, ErrorCode::DeadlineExceeded);
     daemon.fault("main").clear("C_Sign");
     client.call(sign("k", b"message")).expect("a signature");
+}
+
+#[test]
+fn a_destruction_that_never_left_the_queue_has_failed_for_good() {
+    let daemon = hanging(Setup::new());
+    let mut raw = Raw::welcomed(&daemon.socket());
+    for id in 0..3 {
+        raw.call(id, sign("k", b"message"));
+    }
+    assert!(wait_for(|| daemon.token("main").pending == 3, PATIENCE));
+    let destroy = Destroy {
+        key: "k".into(),
+        now: true,
+    };
+    let limit = Duration::from_secs(1);
+    let failure = refused(daemon.client().call_with_deadline(destroy, limit));
+    assert_eq!(failure.code, ErrorCode::DeadlineExceeded);
+    daemon.fault("main").clear("C_Sign");
+    for _ in 0..3 {
+        assert!(matches!(raw.answer(), Answer::Reply { .. }));
+    }
+    let records = daemon.audit();
+    let of = |kind: &str| {
+        let found = records
+            .iter()
+            .find(|r| r["op"] == "destroy" && r["kind"] == kind);
+        found.unwrap_or_else(|| panic!("no {kind} in {records:#?}"))
+    };
+    assert_eq!(of("manage-outcome")["intent"], of("manage-intent")["seq"]);
+    assert_eq!(daemon.fault("main").calls("C_DestroyObject"), 0);
+    daemon.client().call(sign("k", b"message")).expect("a key");
 }
 
 #[test]

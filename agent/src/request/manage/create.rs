@@ -53,14 +53,14 @@ impl With<'_> {
             key_type: op.key_type,
             purpose: op.purpose,
         });
-        let made = token.call(authorised, generate, deadline).await;
+        let made = token.attempt(authorised, generate, deadline).await;
         let report = match made {
             Ok(Outcome::Key(Some(report))) => report,
             Ok(_) => return Err(leave_open(agent, intent, entry, unexpected(token))),
-            Err(failure) if is_unknown(&failure) => {
-                return Err(leave_open(agent, intent, entry, failure));
+            Err(error) if is_unknown(&error) => {
+                return Err(leave_open(agent, intent, entry, error.failure));
             }
-            Err(failure) => return Err(failure),
+            Err(error) => return Err(error.failure),
         };
         let stored = store(agent, token, key, version, op, formats, report);
         match stored {

@@ -96,15 +96,15 @@ impl With<'_> {
             .filter(|version| version.placements.iter().any(|p| p.token == token.name()));
         for version in here {
             let work = Work::Destroy(version.id);
-            match token.call(self.authorised, work, self.deadline).await {
+            match token.attempt(self.authorised, work, self.deadline).await {
                 Ok(message::Outcome::Done) => *begun = true,
                 Ok(_) => {
                     *begun = true;
                     return Err(unexpected(token));
                 }
-                Err(failure) => {
-                    *begun |= is_unknown(&failure);
-                    return Err(failure);
+                Err(error) => {
+                    *begun |= is_unknown(&error);
+                    return Err(error.failure);
                 }
             }
         }

@@ -245,12 +245,12 @@ impl With<'_> {
             },
             material: copy(material),
         });
-        let report = match token.call(self.authorised, work, self.deadline).await {
+        let report = match token.attempt(self.authorised, work, self.deadline).await {
             Ok(Outcome::Key(Some(report))) => report,
             Ok(_) => return Err((unexpected(token), true)),
-            Err(failure) => {
-                let made = is_unknown(&failure);
-                return Err((failure, made));
+            Err(error) => {
+                let made = is_unknown(&error);
+                return Err((error.failure, made));
             }
         };
         if report.key_type != Some(kind.key_type) || report.public != kind.public {

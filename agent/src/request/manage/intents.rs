@@ -1,11 +1,12 @@
 //! The intents of one change on several tokens: one for each, so that each can be finished when its
 //! token is there.
 
-use keyward_protocol::Failure;
+use keyward_protocol::{ErrorCode, Failure};
 
-use super::{intend, leave_open, mark};
+use super::{intend, keep_open, mark};
 use crate::agent::Agent;
-use crate::audit::{Kind, OpenIntent, Outcome, Record};
+use crate::audit::{Kind, OpenIntent, Outcome, Record, Reservation};
+use crate::request::answer::audit_unavailable;
 use crate::request::{Entry, Origin};
 use crate::worker::Token;
 
@@ -17,7 +18,8 @@ pub(super) struct Ended {
     pub(super) outcome: Option<Outcome>,
 }
 
-/// Writes an intent for each token.
+/// Writes an intent for each token. If one can't be written, those before it are closed as failed:
+/// nothing was begun, and nothing may be later.
 pub(super) async fn intend_each(
     agent: &Agent,
     origin: &Origin,
@@ -25,15 +27,22 @@ pub(super) async fn intend_each(
     entry: &mut Entry,
     tokens: &[&Token],
 ) -> Result<Vec<OpenIntent>, Failure> {
+    let mut closing = Vec::new();
+    for _ in tokens.iter().skip(1) {
+        let room = agent.audit.reserve();
+        closing.push(room.map_err(|error| audit_unavailable(&error))?);
+    }
     let mut intents = Vec::new();
     for token in tokens {
         entry.token = Some(token.name().to_owned());
         match intend(agent, origin, op, entry).await {
             Ok(intent) => intents.push(intent),
-            Err(mut failure) => {
-                // Nothing was begun; the log has no room for saying so now.
-                for intent in intents {
-                    failure = leave_open(agent, intent, entry, failure);
+            Err(failure) => {
+                let outcome = Outcome::Failed(ErrorCode::AuditUnavailable);
+                for (intent, room) in intents.into_iter().zip(closing) {
+                    if !write(agent, origin, op, entry, &intent, outcome, room) {
+                        keep_open(agent, intent);
+                    }
                 }
                 return Err(failure);
             }
@@ -62,7 +71,11 @@ pub(super) fn conclude(
                 own = Some(intent);
             }
             Some(outcome) => {
-                if !write(agent, origin, op, entry, &intent, outcome) {
+                let written = agent
+                    .audit
+                    .reserve()
+                    .is_ok_and(|room| write(agent, origin, op, entry, &intent, outcome, room));
+                if !written {
                     open.push(intent);
                 }
             }
@@ -73,7 +86,9 @@ pub(super) fn conclude(
     if !open.is_empty() {
         let numbers: Vec<_> = open.iter().map(|i| i.audit_id.to_string()).collect();
         entry.detail = Some(format!("stays open: intent {}", numbers.join(", ")));
-        agent.open_intents.borrow_mut().extend(open);
+        for intent in open {
+            keep_open(agent, intent);
+        }
     }
 }
 
@@ -85,6 +100,7 @@ fn write(
     entry: &Entry,
     intent: &OpenIntent,
     outcome: Outcome,
+    room: Reservation,
 ) -> bool {
     let caller = origin.caller.audit_json();
     let mut record = Record::new(Kind::ManageOutcome, op);
@@ -98,9 +114,5 @@ fn write(
     record.intent = Some(intent.audit_id);
     record.registry = Some(mark(agent));
     record.detail = entry.detail.as_deref();
-    agent
-        .audit
-        .reserve()
-        .and_then(|reservation| agent.audit.append(reservation, &record))
-        .is_ok()
+    agent.audit.append(room, &record).is_ok()
 }

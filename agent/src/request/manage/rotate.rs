@@ -43,14 +43,16 @@ impl With<'_> {
             key_type: key.key_type,
             purpose: key.purpose,
         });
-        let made = token.call(self.authorised, generate, self.deadline).await;
+        let made = token
+            .attempt(self.authorised, generate, self.deadline)
+            .await;
         let report = match made {
             Ok(Outcome::Key(Some(report))) => report,
             Ok(_) => return Err(leave_open(agent, intent, entry, unexpected(token))),
-            Err(failure) if is_unknown(&failure) => {
-                return Err(leave_open(agent, intent, entry, failure));
+            Err(error) if is_unknown(&error) => {
+                return Err(leave_open(agent, intent, entry, error.failure));
             }
-            Err(failure) => return Err(failure),
+            Err(error) => return Err(error.failure),
         };
         let entered = if report.key_type == Some(key.key_type) {
             let new = NewVersion {
