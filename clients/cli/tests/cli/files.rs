@@ -186,8 +186,9 @@ fn a_link_stays_and_the_file_behind_it_is_replaced() {
 fn whatever_ends_it_leaves_no_part_of_a_file() {
     let fake = agent::start();
     let folder = tempfile::tempdir().unwrap();
-    let mut child = Command::new(KEYWARD)
-        .args(["encrypt", "--to", "data", "-o", "sealed"])
+    let mut child = Command::new("env")
+        .args(crate::INTERRUPTIBLE)
+        .args([KEYWARD, "encrypt", "--to", "data", "-o", "sealed"])
         .current_dir(folder.path())
         .env("KEYWARD_SOCK", fake.path())
         .stdin(std::process::Stdio::piped())

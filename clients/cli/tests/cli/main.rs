@@ -17,3 +17,6 @@ mod terminal;
 
 /// The program under test.
 const KEYWARD: &str = env!("CARGO_BIN_EXE_keyward");
+/// Arguments of `env` that make a program take the signals of a terminal again: a test run that
+/// was started with `nohup` hands down that they are ignored.
+const INTERRUPTIBLE: [&str; 1] = ["--default-signal=HUP,INT,QUIT"];

@@ -55,10 +55,11 @@ impl Session {
         // setsid makes the terminal that it is given on stdin the controlling one. The shell
         // outlives the program: with the last process of a session the terminal's modes are reset.
         let script = r#"trap : INT; "$0" "$@"; echo "ended $?#"; read line"#;
-        let mut command = Command::new("setsid");
+        let mut command = Command::new("env");
         set_up(&mut command);
         let child = command
-            .args(["--ctty", "sh", "-c", script, KEYWARD])
+            .args(crate::INTERRUPTIBLE)
+            .args(["setsid", "--ctty", "sh", "-c", script, KEYWARD])
             .args(arguments)
             .stdin(other.try_clone().unwrap())
             .stdout(other.try_clone().unwrap())
