@@ -1,6 +1,6 @@
 //! Envelope encryption: small data and data keys under a key of purpose `encrypt`.
 //!
-//! What was encrypted carries its key, version and algorithm in its protected header (SPEC.md §10).
+//! What was encrypted carries its key, version and algorithm in its protected header (SPEC.md §12).
 //! The context is not in it: whoever decrypts gives the same one. Whatever is wrong (context, key,
 //! version, a flipped bit), the answer is one and the same `unwrap-failed`.
 
@@ -34,7 +34,7 @@ pub struct Encrypt {
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Encrypted {
-    /// The ciphertext (SPEC.md §10).
+    /// The ciphertext (SPEC.md §12).
     #[n(0)]
     pub ciphertext: ByteVec,
     /// The id of the key.
