@@ -13,3 +13,4 @@ pub mod private_key;
 pub mod probe;
 pub mod process;
 pub mod serve;
+pub mod tpm;

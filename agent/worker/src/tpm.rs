@@ -1,0 +1,3 @@
+//! TPM 2.0.
+
+pub mod key_file;
