@@ -5,7 +5,7 @@ use der::asn1::{
 };
 use der::{
     DecodeValue, Encode, EncodeValue, FixedTag, Header, Length, Reader, Result, Sequence,
-    SliceReader, Tag, TagMode, TagNumber, Writer,
+    SliceReader, Tag, TagMode, TagNumber, Tagged, Writer,
 };
 
 use super::{KeyFile, KeyFileError, Kind, PolicyCommand};
@@ -53,12 +53,18 @@ impl<'a> TpmKey<'a> {
         let mut fields = Vec::new();
         self.oid.encode_to_vec(&mut fields)?;
         explicit(0, self.empty_auth.as_ref(), &mut fields)?;
-        explicit(1, self.policy.as_ref(), &mut fields)?;
+        if let Some(policy) = &self.policy {
+            let mut commands = Vec::new();
+            for command in policy {
+                command.encode_to(&mut commands)?;
+            }
+            explicit(1, Some(&sequence(&commands)?), &mut fields)?;
+        }
         explicit(4, self.description.as_ref(), &mut fields)?;
         self.parent.encode_to_vec(&mut fields)?;
         self.public.encode_to_vec(&mut fields)?;
         self.private.encode_to_vec(&mut fields)?;
-        AnyRef::new(Tag::Sequence, &fields)?.to_der()
+        sequence(&fields)?.to_der()
     }
 
     pub(super) fn of(file: &'a KeyFile) -> Result<Self> {
@@ -118,7 +124,11 @@ impl<'a> TpmKey<'a> {
     }
 }
 
-fn explicit<T: EncodeValue + FixedTag>(
+fn sequence(fields: &[u8]) -> Result<AnyRef<'_>> {
+    AnyRef::new(Tag::Sequence, fields)
+}
+
+fn explicit<T: EncodeValue + Tagged>(
     number: u32,
     value: Option<&T>,
     out: &mut Vec<u8>,
@@ -153,20 +163,11 @@ impl<'a> TpmPolicy<'a> {
         }
     }
 
-    fn code_field(&self) -> ContextSpecificRef<'_, u32> {
-        ContextSpecificRef {
-            tag_number: TagNumber(0),
-            tag_mode: TagMode::Explicit,
-            value: &self.code,
-        }
-    }
-
-    fn parameters_field(&self) -> ContextSpecificRef<'_, &'a OctetStringRef> {
-        ContextSpecificRef {
-            tag_number: TagNumber(1),
-            tag_mode: TagMode::Explicit,
-            value: &self.parameters,
-        }
+    fn encode_to(&self, out: &mut Vec<u8>) -> Result<()> {
+        let mut fields = Vec::new();
+        explicit(0, Some(&self.code), &mut fields)?;
+        explicit(1, Some(&self.parameters), &mut fields)?;
+        sequence(&fields)?.encode_to_vec(out).map(drop)
     }
 }
 
@@ -181,17 +182,6 @@ impl<'a> DecodeValue<'a> for TpmPolicy<'a> {
             code: code.ok_or_else(missing)?,
             parameters: parameters.ok_or_else(missing)?,
         })
-    }
-}
-
-impl EncodeValue for TpmPolicy<'_> {
-    fn value_len(&self) -> Result<Length> {
-        self.code_field().encoded_len()? + self.parameters_field().encoded_len()?
-    }
-
-    fn encode_value(&self, writer: &mut impl Writer) -> Result<()> {
-        self.code_field().encode(writer)?;
-        self.parameters_field().encode(writer)
     }
 }
 
