@@ -5,6 +5,7 @@ mod error;
 mod file;
 mod group;
 mod hint;
+mod kind;
 mod place;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use keyward_backend::Tcti;
 use keyward_backend::start::SocketKinds;
 use keyward_sys::sandbox::Requirement;
 use serde::Deserialize;
@@ -127,6 +129,13 @@ pub enum TokenKind {
         /// Which of its tokens: an RFC 7512 URI.
         uri: String,
     },
+    /// A TPM 2.0.
+    Tpm {
+        /// The way to it.
+        tcti: Tcti,
+        /// The folder of its keys, in the state folder.
+        keys: PathBuf,
+    },
 }
 
 impl TokenKind {
@@ -135,6 +144,7 @@ impl TokenKind {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Pkcs11 { .. } => "pkcs11",
+            Self::Tpm { .. } => "tpm",
         }
     }
 }

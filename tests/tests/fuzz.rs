@@ -27,7 +27,7 @@ use keyward_protocol::{Algorithm, CoseKey, KeyType, Purpose, SecretBytes, cbor};
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 8] = [
+const TARGETS: [(&str, Target); 9] = [
     ("client_message", targets::client_message),
     ("server_message", targets::server_message),
     ("frame_reader", targets::frame_reader),
@@ -36,6 +36,7 @@ const TARGETS: [(&str, Target); 8] = [
     ("backup", targets::backup),
     ("ciphertext", targets::ciphertext),
     ("age_header", targets::age_header),
+    ("tcti", targets::tcti),
 ];
 
 #[test]
@@ -218,12 +219,17 @@ fn packets() -> Vec<(String, Vec<u8>)> {
             foreign: 1,
         }),
     ];
-    let start = Start {
+    let pkcs11 = Hardware::Pkcs11 {
+        module: "/usr/lib/m.so".into(),
+        uri: "pkcs11:token=main".into(),
+    };
+    let tpm = Hardware::Tpm {
+        tcti: "device:/dev/tpmrm0".into(),
+        keys: "/var/lib/keyward/tpm/main".into(),
+    };
+    let start = |hardware| Start {
         token: "main".into(),
-        hardware: Hardware::Pkcs11 {
-            module: "/usr/lib/m.so".into(),
-            uri: "pkcs11:token=main".into(),
-        },
+        hardware,
         threads: 2,
         spin_us: 60,
         sandbox: SandboxLists {
@@ -247,7 +253,10 @@ fn packets() -> Vec<(String, Vec<u8>)> {
     });
     calls
         .chain(answers)
-        .chain([("start".to_owned(), cbor::encode(&start))])
+        .chain([
+            ("start".to_owned(), cbor::encode(&start(pkcs11))),
+            ("start-tpm".to_owned(), cbor::encode(&start(tpm))),
+        ])
         .collect()
 }
 

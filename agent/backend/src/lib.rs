@@ -12,8 +12,10 @@ pub mod conformance;
 pub mod error;
 pub mod message;
 pub mod start;
+pub mod tcti;
 pub mod token;
 
 pub use backend::{Backend, Session};
 pub use error::{BackendError, Result};
+pub use tcti::Tcti;
 pub use token::{KeyReport, TokenIdentity, TokenReport, VersionId};

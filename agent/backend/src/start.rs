@@ -43,6 +43,16 @@ pub enum Hardware {
         #[n(1)]
         uri: String,
     },
+    /// A TPM 2.0, and the folder of the keys that only it can load.
+    #[n(2)]
+    Tpm {
+        /// The way to it: a string that [`Tcti::parse`](crate::tcti::Tcti::parse) takes.
+        #[n(0)]
+        tcti: String,
+        /// The folder, which only the worker reads and writes.
+        #[n(1)]
+        keys: String,
+    },
 }
 
 /// What a worker may reach, beside what every process needs.

@@ -4,20 +4,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use keyward_backend::start::SocketKinds;
 use keyward_sys::sandbox::Requirement;
 use toml::Spanned;
 use tracing::level_filters::LevelFilter;
 
 use super::error::Wrong;
 use super::file::{
-    AllowEntry, File, KindField, LimitsTable, LogField, PinField, PolicyTable, SandboxField,
-    SocketsField, TokenTable,
+    AllowEntry, File, LimitsTable, LogField, PinField, PolicyTable, SandboxField, TokenTable,
 };
 use super::value::{duration_within, number_within};
-use super::{
-    Allow, Config, Environment, Limits, Mode, PinSource, TokenConfig, TokenKind, group, uri, value,
-};
+use super::{Allow, Config, Environment, Limits, Mode, PinSource, TokenConfig, group, kind, value};
 
 /// The longest time that the file can name.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -27,11 +23,12 @@ const MOST_SOCKET_PATH: usize = 107;
 /// Checks what the file says.
 pub(super) fn check(path: &Path, file: File, environment: &Environment) -> Result<Config, Wrong> {
     let mode = file.mode;
+    let socket = socket(file.socket.as_ref(), mode, environment)?;
+    let state = state(file.state.as_ref(), mode, environment)?;
     let config = Config {
         path: path.to_owned(),
         mode,
-        socket: socket(file.socket.as_ref(), mode, environment)?,
-        state: state(file.state.as_ref(), mode, environment)?,
+        socket,
         sandbox: match file.sandbox {
             SandboxField::Enforce => Requirement::Enforce,
             SandboxField::BestEffort => Requirement::BestEffort,
@@ -50,9 +47,12 @@ pub(super) fn check(path: &Path, file: File, environment: &Environment) -> Resul
             .into_iter()
             .map(|(name, table)| {
                 value::check_token_name(&name)?;
-                Ok((name.into_inner(), token(table, environment)?))
+                let name = name.into_inner();
+                let token = token(&name, table, &state, environment)?;
+                Ok((name, token))
             })
             .collect::<Result<_, Wrong>>()?,
+        state,
     };
     Ok(config)
 }
@@ -198,12 +198,15 @@ fn limits(table: &LimitsTable) -> Result<Limits, Wrong> {
     })
 }
 
-fn token(table: Spanned<TokenTable>, environment: &Environment) -> Result<TokenConfig, Wrong> {
+fn token(
+    name: &str,
+    table: Spanned<TokenTable>,
+    state: &Path,
+    environment: &Environment,
+) -> Result<TokenConfig, Wrong> {
     let span = table.span();
     let table = table.into_inner();
-    let kind = match table.kind {
-        KindField::Pkcs11 => pkcs11(span, &table)?,
-    };
+    let kind = kind::check(span, name, &table, state)?;
     for (name, value) in &table.environment {
         value::check_variable(name, value)?;
     }
@@ -213,13 +216,13 @@ fn token(table: Spanned<TokenTable>, environment: &Environment) -> Result<TokenC
             .map(value::path)
             .collect::<Result<Vec<_>, _>>()
     };
-    let processors = u32::try_from(environment.processors).unwrap_or(u32::MAX);
     let seconds = Duration::from_secs;
     Ok(TokenConfig {
+        threads: kind::threads(&kind, table.threads.as_ref(), environment)?,
+        sockets: kind::sockets(&kind, table.sockets.as_ref())?,
         kind,
         pin: pin(table.pin.as_ref(), environment)?,
         remember_pin: table.remember_pin,
-        threads: number_within(table.threads.as_ref(), processors.clamp(1, 4), 1, 64)?,
         spin: duration_within(
             table.spin.as_ref(),
             Duration::ZERO,
@@ -234,39 +237,11 @@ fn token(table: Spanned<TokenTable>, environment: &Environment) -> Result<TokenC
         )?,
         read: paths(&table.read)?,
         write: paths(&table.write)?,
-        sockets: match table.sockets {
-            SocketsField::None => SocketKinds::None,
-            SocketsField::Unix => SocketKinds::Unix,
-            SocketsField::Inet => SocketKinds::Inet,
-        },
         environment: table
             .environment
             .into_iter()
             .map(|(name, value)| (name.into_inner(), value.into_inner()))
             .collect::<BTreeMap<_, _>>(),
-    })
-}
-
-fn pkcs11(span: std::ops::Range<usize>, table: &TokenTable) -> Result<TokenKind, Wrong> {
-    let missing = |what: &str, example: &str| {
-        Wrong::new(
-            span.clone(),
-            format!("a token of kind pkcs11 needs `{what}`"),
-        )
-        .hint(example)
-    };
-    let module = table
-        .module
-        .as_ref()
-        .ok_or_else(|| missing("module", "module = \"/usr/lib/softhsm/libsofthsm2.so\""))?;
-    let uri_field = table
-        .uri
-        .as_ref()
-        .ok_or_else(|| missing("uri", "uri = \"pkcs11:token=LABEL\""))?;
-    uri::check(uri_field)?;
-    Ok(TokenKind::Pkcs11 {
-        module: value::existing_file(module)?,
-        uri: uri_field.get_ref().clone(),
     })
 }
 

@@ -85,6 +85,7 @@ pub(super) struct TokenTable {
     pub(super) kind: KindField,
     pub(super) module: Option<Spanned<String>>,
     pub(super) uri: Option<Spanned<String>>,
+    pub(super) tcti: Option<Spanned<String>>,
     pub(super) pin: Option<PinField>,
     #[serde(default)]
     pub(super) remember_pin: bool,
@@ -97,20 +98,19 @@ pub(super) struct TokenTable {
     pub(super) read: Vec<Spanned<String>>,
     #[serde(default)]
     pub(super) write: Vec<Spanned<String>>,
-    #[serde(default)]
-    pub(super) sockets: SocketsField,
+    pub(super) sockets: Option<Spanned<SocketsField>>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum KindField {
     Pkcs11,
+    Tpm,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum SocketsField {
-    #[default]
     None,
     Unix,
     Inet,

@@ -7,6 +7,7 @@
 )]
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -23,10 +24,11 @@ use super::workers::Workers;
 use super::*;
 use crate::caller::stat;
 
-/// Two tokens: `main` forgets its PIN, `kept` does not.
+/// Three tokens: `main` forgets its PIN, `kept` does not, and `chip` is a TPM.
 fn config(folder: &Path) -> Config {
     let text = r#"
 mode = "system"
+state = "/dev/stdout"
 [token.main]
 kind = "pkcs11"
 module = "/dev/stdin"
@@ -43,11 +45,17 @@ module = "/dev/stdin"
 uri = "pkcs11:token=kept"
 remember_pin = true
 sockets = "inet"
+[token.chip]
+kind = "tpm"
+tcti = "device:/dev/null"
+write = ["/var/x"]
 "#;
     let module = folder.join("module.so");
     std::fs::write(&module, b"").unwrap();
     let path = folder.join("keyward.toml");
-    std::fs::write(&path, text.replace("/dev/stdin", module.to_str().unwrap())).unwrap();
+    let text = text.replace("/dev/stdin", module.to_str().unwrap());
+    let text = text.replace("/dev/stdout", folder.join("state").to_str().unwrap());
+    std::fs::write(&path, text).unwrap();
     Config::load(&path).unwrap()
 }
 
@@ -58,7 +66,7 @@ fn echo_worker() -> PathBuf {
 /// A monitor on a thread of its own.
 pub(crate) struct Running {
     thread: Option<JoinHandle<End>>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     pub(crate) socket: Option<OwnedFd>,
 }
 
@@ -70,7 +78,7 @@ impl Running {
         let monitor = move || serve::Monitor::new(theirs, config, echo_worker()).run();
         Self {
             thread: Some(std::thread::spawn(monitor)),
-            _folder: folder,
+            folder,
             socket: Some(own),
         }
     }
@@ -88,12 +96,18 @@ impl Running {
 }
 
 fn with_client<F: Future<Output = ()>>(test: impl FnOnce(Client) -> F) {
+    with_client_in(|client, _| test(client));
+}
+
+/// With the folder in which the state folder is, too.
+fn with_client_in<F: Future<Output = ()>>(test: impl FnOnce(Client, PathBuf) -> F) {
     let mut running = Running::start();
+    let folder = running.folder.path().to_owned();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    runtime.block_on(async { test(running.client()).await });
+    runtime.block_on(async { test(running.client(), folder).await });
     // The client and its reader are gone now.
     drop(runtime);
     assert!(matches!(running.end(), End::AgentGone));
@@ -158,6 +172,31 @@ fn a_worker_gets_its_name_its_environment_its_start_and_nothing_else() {
         keyward_sys::fd::send_blocking(worker.socket.as_fd(), b"ping").unwrap();
         assert_eq!(receive(&worker), b"ping");
         assert_eq!(stat::of(worker.pid).unwrap().parent, std::process::id());
+    });
+}
+
+#[test]
+fn a_tpm_gets_its_device_and_a_folder_that_nobody_else_can_open() {
+    with_client_in(async |client, folder| {
+        let worker = client.start_worker("chip").await.unwrap();
+        let greeting = String::from_utf8(receive(&worker)).unwrap();
+        assert_eq!(greeting.lines().next(), Some("tpm chip"));
+        let start = receive_start(&worker);
+        let Hardware::Tpm { tcti, keys } = start.hardware else {
+            panic!("another kind")
+        };
+        assert_eq!(tcti, "device:/dev/null");
+        assert_eq!(Path::new(&keys), folder.join("state/tpm/chip"));
+        let write = ["/var/x", &keys, "/dev/null"];
+        assert_eq!(start.sandbox.write, write);
+        assert_eq!(start.sandbox.sockets, SocketKinds::None);
+        assert_eq!(start.threads, 1);
+        for made in ["state/tpm", "state/tpm/chip"] {
+            let mode = std::fs::metadata(folder.join(made)).unwrap();
+            assert_eq!(mode.permissions().mode() & 0o7777, 0o700, "{made}");
+        }
+        // The folder may be there already.
+        let _again = client.start_worker("chip").await.unwrap();
     });
 }
 

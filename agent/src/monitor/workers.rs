@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -141,7 +142,19 @@ impl Workers {
                 module: text(module)?,
                 uri: uri.clone(),
             },
+            TokenKind::Tpm { tcti, keys } => {
+                own_folder(keys)?;
+                Hardware::Tpm {
+                    tcti: tcti.to_string(),
+                    keys: text(keys)?,
+                }
+            }
         };
+        let mut write: Vec<String> = texts(&config.write)?;
+        if let TokenKind::Tpm { tcti, keys } = &config.kind {
+            write.push(text(keys)?);
+            write.extend(tcti.device().map(str::to_owned));
+        }
         // The pin that was kept is copied: it is needed again when this worker has died as well.
         let kept = self.pins.get(name);
         Ok(Start {
@@ -151,7 +164,7 @@ impl Workers {
             spin_us: u32::try_from(config.spin.as_micros()).unwrap_or(u32::MAX),
             sandbox: SandboxLists {
                 read: texts(&config.read)?,
-                write: texts(&config.write)?,
+                write,
                 sockets: config.sockets,
                 enforce: self.config.sandbox == Requirement::Enforce,
             },
@@ -172,6 +185,15 @@ fn command(program: &Path, name: &str, config: &TokenConfig, stdin: OwnedFd) -> 
         .stdout(Stdio::null())
         .process_group(0);
     command
+}
+
+/// Makes the folder of a token's keys, below the state folder, if it is not there.
+fn own_folder(folder: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", folder.display())))
 }
 
 fn text(path: impl AsRef<Path>) -> io::Result<String> {

@@ -3,6 +3,7 @@
 //!
 //! `tests/tests/fuzz.rs` compiles this file too and feeds it the corpora and the vectors.
 
+use keyward_backend::Tcti;
 use keyward_backend::message::{Answer, Call};
 use keyward_backend::start::Start;
 use keyward_client::age::agent::Recipient;
@@ -169,6 +170,23 @@ pub fn age_header(data: &[u8]) {
         if let Some(Ok(recipient)) = Recipient::from_stanza(stanza) {
             assert_eq!(&recipient.into_stanza(), stanza);
         }
+    }
+}
+
+/// The way to a TPM, as a person writes it.
+pub fn tcti(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    match Tcti::parse(text) {
+        Ok(tcti) => {
+            let whole = tcti.to_string();
+            assert_eq!(Tcti::parse(&whole).as_ref(), Ok(&tcti), "{whole}");
+            // What the library looks for stands there once, and nothing else does.
+            assert!(whole.bytes().all(|byte| byte.is_ascii_graphic()));
+            assert_eq!(tcti.device().is_some(), whole.starts_with("device:/dev/"));
+        }
+        Err(error) => assert!(!error.what.is_empty() && !error.hint.is_empty()),
     }
 }
 
