@@ -1,0 +1,158 @@
+//! What is in the file of a key: lines that say what it is to keyward, and the PEM, which other
+//! programs read as it stands.
+
+use std::str;
+
+use keyward_protocol::Purpose;
+
+use crate::tpm::key_file::{KeyFile, KeyFileError};
+
+/// A key of the folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// What the agent calls it: at most [`Entry::MAX_LABEL`] bytes.
+    pub label: String,
+    /// Where it comes from.
+    pub made: Made,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// How it can be had again without this TPM, if it can.
+    pub recovery: Option<String>,
+    /// The key.
+    pub key: KeyFile,
+}
+
+/// Where a key comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// The TPM made it.
+    Generated,
+    /// It was outside once.
+    Imported,
+}
+
+/// Why a file is no entry, or an entry can be in no file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    /// A folder, a symbolic link or a device.
+    #[error("it is not a file")]
+    NotFile,
+    /// Another program's.
+    #[error("it does not begin as keyward's files do")]
+    Foreign,
+    /// An older keyward can't read it.
+    #[error("it was written by a later keyward")]
+    Later,
+    /// Of the lines before the PEM.
+    #[error("its line `{0}` is not what keyward writes")]
+    Line(&'static str),
+    /// Of the PEM.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+}
+
+impl Entry {
+    /// The longest label.
+    pub const MAX_LABEL: usize = 256;
+
+    /// The file.
+    ///
+    /// # Errors
+    /// It could not be read again.
+    pub fn to_text(&self) -> Result<String, EntryError> {
+        if self.label.len() > Self::MAX_LABEL {
+            return Err(EntryError::Line("label"));
+        }
+        let label = quoted(&self.label).ok_or(EntryError::Line("label"))?;
+        let recovery = match self.recovery.as_deref().map(quoted) {
+            Some(text) => format!("recovery: {}\n", text.ok_or(EntryError::Line("recovery"))?),
+            None => String::new(),
+        };
+        let (made, purpose, pem) = (self.made.name(), self.purpose, self.key.to_pem()?);
+        let text = format!(
+            "keyward: 1\nlabel: {label}\nmade: {made}\npurpose: {purpose}\n{recovery}\n{pem}"
+        );
+        match text.len() <= KeyFile::MAX_LENGTH {
+            true => Ok(text),
+            false => Err(KeyFileError::Malformed("it is longer than 16 KiB").into()),
+        }
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// See [`EntryError`].
+    pub fn from_text(file: &[u8]) -> Result<Self, EntryError> {
+        let mut lines = Lines(file);
+        match lines.field("keyward") {
+            Some("1") => {}
+            Some(version) if version.parse::<u32>().is_ok_and(|v| v > 1) => {
+                return Err(EntryError::Later);
+            }
+            _ => return Err(EntryError::Foreign),
+        }
+        let label = lines.field("label").and_then(unquoted);
+        let label = label.ok_or(EntryError::Line("label"))?;
+        let made = lines.field("made").and_then(Made::from_name);
+        let made = made.ok_or(EntryError::Line("made"))?;
+        let purpose = lines.field("purpose").and_then(Purpose::from_name);
+        let purpose = purpose.ok_or(EntryError::Line("purpose"))?;
+        let recovery = match lines.field("recovery") {
+            Some(text) => Some(unquoted(text).ok_or(EntryError::Line("recovery"))?),
+            None => None,
+        };
+        // An empty line, and nothing but the PEM.
+        let pem = lines.0.strip_prefix(b"\n");
+        let pem = pem.filter(|rest| rest.starts_with(b"-----BEGIN "));
+        let pem = pem.ok_or(EntryError::Line("-----BEGIN"))?;
+        if file.len() > KeyFile::MAX_LENGTH {
+            return Err(KeyFileError::Malformed("it is longer than 16 KiB").into());
+        }
+        Ok(Self {
+            label,
+            made,
+            purpose,
+            recovery,
+            key: KeyFile::from_pem(pem)?,
+        })
+    }
+}
+
+impl Made {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Generated => "generated",
+            Self::Imported => "imported",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        [Self::Generated, Self::Imported]
+            .into_iter()
+            .find(|made| made.name() == name)
+    }
+}
+
+/// What is left of the file.
+struct Lines<'a>(&'a [u8]);
+
+impl<'a> Lines<'a> {
+    /// The value of the next line, if that has this name.
+    fn field(&mut self, name: &str) -> Option<&'a str> {
+        let mut parts = self.0.splitn(2, |byte| *byte == b'\n');
+        let (line, rest) = (parts.next()?, parts.next()?);
+        let value = line.strip_prefix(name.as_bytes())?.strip_prefix(b": ")?;
+        let value = str::from_utf8(value).ok()?;
+        self.0 = rest;
+        Some(value)
+    }
+}
+
+/// A JSON string: on one line, whatever is in it.
+fn quoted(text: &str) -> Option<String> {
+    serde_json::to_string(text).ok()
+}
+
+fn unquoted(text: &str) -> Option<String> {
+    serde_json::from_str(text).ok()
+}
