@@ -55,6 +55,8 @@ pub struct Agent {
     pub accepting: RefCell<BTreeSet<String>>,
     /// Keys whose versions or places are being changed.
     pub changing: RefCell<BTreeSet<Uuid>>,
+    /// Keys that requests destroy just now.
+    pub destroying: RefCell<BTreeSet<Uuid>>,
     /// Intents whose outcome is not known yet.
     pub open_intents: RefCell<Vec<OpenIntent>>,
     /// What holds the agent itself.

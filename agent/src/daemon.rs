@@ -100,9 +100,9 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
         let agent = assemble(
             config, audit, found, registry, files, &holds, own, monitor, &markers,
         );
-        Enroller(agent.clone()).finish_without_tokens().await;
+        Enroller::new(agent.clone()).finish_without_tokens().await;
         for token in agent.tokens.values() {
-            let enroller = Rc::new(Enroller(agent.clone()));
+            let enroller = Rc::new(Enroller::new(agent.clone()));
             let supervised = supervisor::supervise(token.clone(), agent.monitor.clone(), enroller);
             tokio::task::spawn_local(supervised);
         }
@@ -193,6 +193,7 @@ fn assemble(
         management_refused: RefCell::new(management_refused),
         accepting: RefCell::default(),
         changing: RefCell::default(),
+        destroying: RefCell::default(),
         open_intents: RefCell::new(found.open_intents),
         protections: protections(holds),
         started: now(),

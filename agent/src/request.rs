@@ -7,6 +7,7 @@
 
 mod absorb;
 mod answer;
+mod destruction;
 mod dispatch;
 mod manage;
 mod read;
@@ -241,6 +242,9 @@ async fn process(
         entry.denied = true;
         return Err(denied(action));
     };
+    if let Some(key) = &key {
+        destruction::refuse(agent, key, request.code())?;
+    }
     if class == OperationClass::Manage
         && !works_without_registry(request.code())
         && let Some(why) = &*agent.management_refused.borrow()

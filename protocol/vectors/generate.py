@@ -638,7 +638,7 @@ def reply_file(keys):
         ("lock", "done"): [("done", {})],
         ("accept-token", "done"): [("done", {})],
         ("list", "key-list"): [("none", {0: []}), ("a page", {0: [summary, summary], 1: UUID})],
-        ("describe", "key-description"): [("a key", description), ("a key without versions", {**description, 1: [], 6: [], 7: {}, 9: []}),],
+        ("describe", "key-description"): [("a key", description), ("a key without versions", {**description, 1: [], 6: [], 7: {}, 9: []}), ("a key that is being destroyed", {**description, 10: "it waits for the token spare"}),],
         ("encrypt", "encrypted"): [("a ciphertext", {0: bytes(range(40)), 1: UUID, 2: 1})],
         ("decrypt", "decrypted"): [("32 bytes", {0: bytes(range(32)), 1: UUID, 2: 1}), ("nothing inside", {0: b"", 1: UUID, 2: 2})],
         ("generate-data-key", "data-key"): [("with its plaintext", {0: bytes(range(32)), 1: bytes(range(40)), 2: UUID, 3: 1}),

@@ -40,6 +40,34 @@ impl Registry {
         self.reload(id)
     }
 
+    /// Enters that tokens have nothing left of a key's versions up to a number. A version that is on
+    /// no token any more is destroyed, and the key is when no version is on one: what it was called
+    /// is free then.
+    ///
+    /// # Errors
+    /// There is no such key, it is destroyed, or the disk refuses.
+    pub fn destroy_on(
+        &mut self,
+        id: Uuid,
+        tokens: &[&str],
+        newest: u32,
+    ) -> Result<Rc<Key>, RegistryError> {
+        let key = self.live(id)?;
+        let goes = |number: u32, token: &str| number <= newest && tokens.contains(&token);
+        let is_left = key.versions.iter().any(|version| {
+            let mut places = version.placements.iter();
+            places.any(|place| !goes(version.number, &place.token))
+        });
+        self.change(|transaction| {
+            if is_left {
+                rows::destroy_on(transaction, id, tokens, newest)
+            } else {
+                rows::destroy(transaction, id)
+            }
+        })?;
+        self.reload(id)
+    }
+
     /// Enters a new version of a key, which new uses take from now on. The ones before are
     /// deactivated.
     ///

@@ -3,7 +3,7 @@
 use keyward_backend::VersionId;
 use keyward_protocol::KeyState;
 
-use super::Registry;
+use super::{Key, Registry};
 use crate::audit::{Found, OpenIntent, RegistryMark};
 
 /// What comparing log and registry at start gives.
@@ -68,7 +68,9 @@ impl Registry {
                 let version = intent.version_id.map(VersionId::from);
                 key.versions.iter().any(|other| Some(other.id) == version)
             }),
-            "destroy" => key.is_some_and(|key| key.state == KeyState::Destroyed),
+            "destroy" => {
+                key.is_some_and(|key| key.state == KeyState::Destroyed || is_gone(key, intent))
+            }
             "enable" => key.is_some_and(|key| key.state == KeyState::Active),
             "disable" => key.is_some_and(|key| key.state == KeyState::Suspended),
             "mark-compromised" => key.is_some_and(|key| key.state == KeyState::Compromised),
@@ -85,6 +87,17 @@ impl Registry {
             _ => false,
         }
     }
+}
+
+/// Whether the token of the intent has nothing left of the versions that were to be destroyed.
+fn is_gone(key: &Key, intent: &OpenIntent) -> bool {
+    let newest = intent.version_id.map(VersionId::from);
+    let newest = key.versions.iter().find(|v| Some(v.id) == newest);
+    let (Some(newest), Some(token)) = (newest, &intent.token) else {
+        return false;
+    };
+    let mut bound = key.versions.iter().filter(|v| v.number <= newest.number);
+    bound.all(|version| version.placements.iter().all(|p| p.token != *token))
 }
 
 fn mismatch(found: &Found, before: RegistryMark, now: RegistryMark, ahead: Option<u64>) -> String {

@@ -58,7 +58,7 @@ impl With<'_> {
             Request::ChangePin(op) => encode(&self.change_pin(op, entry).await?),
             Request::AcceptToken(op) => encode(&self.accept_token(&op, entry).await?),
             Request::List(op) => encode(&read::list(self.agent, &op)?),
-            Request::Describe(_) => encode(&read::describe(&*key()?)),
+            Request::Describe(_) => encode(&read::describe(self.agent, &*key()?)),
             Request::Status(_) => encode(&read::status(self.agent)),
             Request::Backup(op) => encode(&self.backup(&op, entry)?),
             Request::Restore(op) => encode(&self.restore(op, entry).await?),

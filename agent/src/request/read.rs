@@ -8,7 +8,7 @@ use keyward_protocol::{ErrorCode, Failure, KeyState};
 use uuid::Uuid;
 
 use super::usage::numbered;
-use super::{Entry, Origin};
+use super::{Entry, Origin, destruction};
 use crate::agent::{Agent, SOFTWARE};
 use crate::registry::Key;
 use crate::worker::Token;
@@ -89,7 +89,7 @@ fn summary(key: &Key) -> KeySummary {
     }
 }
 
-pub(super) fn describe(key: &Key) -> KeyDescription {
+pub(super) fn describe(agent: &Agent, key: &Key) -> KeyDescription {
     let versions = key.versions.iter().map(|version| VersionDescription {
         version: version.number,
         state: version.state,
@@ -123,6 +123,7 @@ pub(super) fn describe(key: &Key) -> KeyDescription {
         tags: key.tags.clone(),
         created: key.created,
         versions: versions.collect(),
+        destruction: destruction::of(agent, key),
     }
 }
 

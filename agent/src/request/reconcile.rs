@@ -1,7 +1,10 @@
 //! What the agent decides about tokens when they come up: pins them when they are first seen,
 //! and finishes what a crash interrupted.
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::time::Duration;
 
 use keyward_backend::message::Work;
 use keyward_backend::{TokenIdentity, VersionId};
@@ -24,8 +27,27 @@ enum PinError {
     Registry(#[from] RegistryError),
 }
 
+/// What became of something that nobody can say of whether it was done.
+const UNKNOWN: (Outcome, &str) = (
+    Outcome::Failed(ErrorCode::Internal),
+    "whether it was done is not known",
+);
+
+/// What is left of a destruction.
+enum Rest {
+    /// Nothing, and what that means.
+    Gone(&'static str),
+    /// A token has to be asked, and can't be now.
+    Waits,
+    /// The registry does not say what it was about.
+    Unknown,
+}
+
 /// The agent, as the supervisors of its tokens see it.
-pub(crate) struct Enroller(pub(crate) Rc<Agent>);
+pub(crate) struct Enroller(Rc<Agent>, Rc<Cell<bool>>);
+
+/// After which time what could not be finished is tried again.
+const AGAIN: Duration = Duration::from_secs(30);
 
 impl Enrolment for Enroller {
     fn pinned(&self, token: &str) -> Option<TokenIdentity> {
@@ -67,13 +89,33 @@ impl Enrolment for Enroller {
             }
         }
         // Who has open ones is woken, never wakes: two that wait would wake each other for ever.
-        if !intents.borrow().iter().any(|intent| mine(&intent)) {
+        if intents.borrow().iter().any(|intent| mine(&intent)) {
+            self.look_again_later(token);
+        } else {
             self.wake_destructions(token);
         }
     }
 }
 
 impl Enroller {
+    /// The agent, for one token's supervisor.
+    pub(crate) fn new(agent: Rc<Agent>) -> Self {
+        Self(agent, Rc::default())
+    }
+
+    /// The token was busy, or failed: it is asked once more, if nothing has it looked at before.
+    fn look_again_later(&self, token: &Rc<Token>) {
+        if self.1.replace(true) {
+            return;
+        }
+        let (token, waits) = (Rc::clone(token), Rc::clone(&self.1));
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(AGAIN).await;
+            waits.set(false);
+            token.look_again();
+        });
+    }
+
     /// Writes the outcomes of changes that no token had a part in: the registry has them or not.
     pub(crate) async fn finish_without_tokens(&self) {
         if self.0.management_refused.borrow().is_some() {
@@ -120,16 +162,14 @@ impl Enroller {
                 let failed = Outcome::Failed(ErrorCode::TokenFailed);
                 (failed, "undone: the orphan is destroyed")
             }
-            ("destroy", Some(key), _) => {
-                if !self.destroy_rest(key, intent).await {
-                    return false;
+            ("destroy", Some(key), Some(newest)) => {
+                match self.destroy_rest(token, key, newest, intent).await {
+                    Rest::Waits => return false,
+                    Rest::Gone(words) => (Outcome::Ok, words),
+                    Rest::Unknown => UNKNOWN,
                 }
-                (Outcome::Ok, "finished: the key is destroyed")
             }
-            _ => {
-                let failed = Outcome::Failed(ErrorCode::Internal);
-                (failed, "whether it was done is not known")
-            }
+            _ => UNKNOWN,
         };
         tracing::info!(
             intent = intent.audit_id,
@@ -155,38 +195,64 @@ impl Enroller {
 
     /// Destroys what a person had decided to destroy, on the token of the intent. The last intent
     /// of a key ends with its objects on each token: not every token needs to have one, where a
-    /// crash came between them. Versions made since then stay.
-    async fn destroy_rest(&self, id: Uuid, intent: &OpenIntent) -> bool {
+    /// crash came between them. Versions made since then stay, and so does the key with them.
+    async fn destroy_rest(
+        &self,
+        token: &Token,
+        id: Uuid,
+        newest: VersionId,
+        intent: &OpenIntent,
+    ) -> Rest {
         let key = self.0.registry.borrow().key(&id.to_string());
-        let Some(key) = key.filter(|key| key.state != KeyState::Destroyed) else {
-            return true;
+        let Some(key) = key else {
+            return Rest::Unknown;
         };
-        let other = |other: &OpenIntent| {
+        if key.state == KeyState::Destroyed {
+            return Rest::Gone("finished: the key is destroyed");
+        }
+        let Some(newest) = key.versions.iter().find(|version| version.id == newest) else {
+            return Rest::Unknown;
+        };
+        let is_last = !self.0.open_intents.borrow().iter().any(|other| {
             (other.op.as_str(), other.key) == ("destroy", Some(id))
                 && other.audit_id != intent.audit_id
-        };
-        let is_last = !self.0.open_intents.borrow().iter().any(other);
-        let bound = intent.version_id.map(VersionId::from);
-        let newest = key.versions.iter().find(|v| Some(v.id) == bound);
-        let newest = newest.map_or(u32::MAX, |version| version.number);
-        for version in key.versions.iter().filter(|v| v.number <= newest) {
+        });
+        let mut tokens = BTreeSet::from([token.name()]);
+        for version in key.versions.iter().filter(|v| v.number <= newest.number) {
             for place in &version.placements {
-                if !is_last && intent.token.as_ref() != Some(&place.token) {
+                if !is_last && place.token != token.name() {
                     continue;
                 }
                 let Ok(token) = self.0.token(Some(&place.token)) else {
-                    return false;
+                    return Rest::Waits;
                 };
                 if !token.destroy_orphan(version.id).await {
-                    return false;
+                    return Rest::Waits;
                 }
+                tokens.insert(&place.token);
             }
         }
-        let since = key.versions.iter().any(|version| version.number > newest);
-        if !is_last || since {
-            return true;
+        let tokens: Vec<_> = tokens.into_iter().collect();
+        let entered = self
+            .0
+            .registry
+            .borrow_mut()
+            .destroy_on(id, &tokens, newest.number);
+        match entered {
+            Ok(key) if key.state == KeyState::Destroyed => {
+                Rest::Gone("finished: the key is destroyed")
+            }
+            Ok(_) if is_last => {
+                Rest::Gone("finished: these versions are destroyed, newer ones are there")
+            }
+            Ok(_) => Rest::Gone("finished on this token; the key is on another one"),
+            // Another request was faster.
+            Err(RegistryError::Destroyed(_)) => Rest::Gone("finished: the key is destroyed"),
+            Err(error) => {
+                tracing::error!(%error, "the registry can't be changed");
+                Rest::Waits
+            }
         }
-        self.0.registry.borrow_mut().destroy(id).is_ok()
     }
 
     /// Has the tokens looked at whose destructions may have waited for this one.

@@ -112,6 +112,9 @@ pub(crate) fn key_text(key: &KeyDescription) -> String {
         ["state".into(), key.state.to_string()],
         ["algorithms".into(), list(&key.algorithms)],
     ];
+    if let Some(destruction) = &key.destruction {
+        rows.insert(5, ["destruction".into(), destruction.clone()]);
+    }
     if !key.formats.is_empty() {
         rows.push(["formats".into(), list(&key.formats)]);
     }
@@ -189,6 +192,7 @@ pub(crate) fn key_json(key: &KeyDescription) -> Value {
         "tags": key.tags,
         "created": time(key.created),
         "versions": versions,
+        "destruction": key.destruction,
     })
 }
 

@@ -131,6 +131,10 @@ pub struct KeyDescription {
     /// The versions, oldest first; the last is the current one.
     #[n(9)]
     pub versions: Vec<VersionDescription>,
+    /// Its destruction was begun and has not ended, and what it waits for, in words: it is out of
+    /// use, whatever its state.
+    #[n(10)]
+    pub destruction: Option<String>,
 }
 
 /// One hardware key under a key.

@@ -44,6 +44,7 @@ fn key_description() -> impl Strategy<Value = KeyDescription> {
         tags: tags(),
         created: any::<u64>(),
         versions: vec(version, 0..3),
+        destruction: of(text()),
     })
 }
 

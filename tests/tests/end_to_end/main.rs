@@ -18,6 +18,7 @@ mod change_pin;
 mod clients;
 mod config;
 mod csr;
+mod destruction;
 mod envelope;
 mod envelope_states;
 mod events;

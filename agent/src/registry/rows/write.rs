@@ -248,6 +248,29 @@ pub(in crate::registry) fn destroy(connection: &Connection, id: Uuid) -> Result<
     Ok(())
 }
 
+/// Takes the versions of a key up to a number from tokens; those that are on none are destroyed.
+pub(in crate::registry) fn destroy_on(
+    connection: &Connection,
+    id: Uuid,
+    tokens: &[&str],
+    newest: u32,
+) -> Result<(), RegistryError> {
+    let key = id.to_string();
+    for token in tokens {
+        connection.execute(
+            "DELETE FROM placement WHERE token = ?2 AND version IN
+                 (SELECT id FROM version WHERE key = ?1 AND number <= ?3)",
+            params![key, token, newest],
+        )?;
+    }
+    connection.execute(
+        "UPDATE version SET state = ?3 WHERE key = ?1 AND number <= ?2
+             AND NOT EXISTS (SELECT 1 FROM placement WHERE placement.version = version.id)",
+        params![key, newest, KeyState::Destroyed.name()],
+    )?;
+    Ok(())
+}
+
 /// Changes the state of a key.
 pub(in crate::registry) fn set_state(
     connection: &Connection,

@@ -97,6 +97,36 @@ fn further_places_are_entered_once() {
 }
 
 #[test]
+fn a_key_is_destroyed_when_no_token_has_anything_of_it() {
+    let (_folder, path) = path();
+    let mut registry = open(&path);
+    registry.pin_token("spare", &identity("2")).unwrap();
+    let key = registry.insert(sign_key(1, "web")).unwrap();
+    let first = key.current().unwrap().id;
+    let spare = Placement {
+        token: "spare".into(),
+        ..placement()
+    };
+    registry.add_placements(key.id, first, &[spare]).unwrap();
+    registry.add_version(key.id, &version(50)).unwrap();
+    let key = registry.destroy_on(key.id, &["main"], 1).unwrap();
+    let before = [(1, KeyState::Deactivated), (2, KeyState::Active)];
+    assert_eq!(states(&key), before, "the spare has the first one");
+    assert_eq!(key.versions[0].placements.len(), 1);
+    let key = registry.destroy_on(key.id, &["spare"], 1).unwrap();
+    let before = [(1, KeyState::Destroyed), (2, KeyState::Active)];
+    assert_eq!((states(&key), key.state), (before.into(), KeyState::Active));
+    let key = registry.destroy_on(key.id, &["main"], 2).unwrap();
+    assert_eq!(key.state, KeyState::Destroyed);
+    assert!(registry.key("web").is_none());
+    let again = registry.destroy_on(key.id, &["main"], 2);
+    assert!(matches!(again, Err(RegistryError::Destroyed(_))));
+    let before = contents(&registry);
+    drop(registry);
+    assert_eq!(contents(&Registry::open(&path).unwrap()), before);
+}
+
+#[test]
 fn names_are_given_and_taken_all_or_none() {
     let (_folder, path) = path();
     let mut registry = open(&path);

@@ -66,7 +66,7 @@ impl With<'_> {
         match stored {
             Ok(key) => {
                 entry.registry = Some(mark(agent));
-                Ok(read::describe(&key))
+                Ok(read::describe(agent, &key))
             }
             Err(failure) => {
                 // The registry does not have it, so the token must not keep it.

@@ -6,8 +6,10 @@ use keyward_protocol::{ErrorCode, Failure, KeyState};
 
 use super::intents::{Ended, conclude, intend_each};
 use super::{Changing, intend, is_unknown, mark, registry_failed, unexpected};
+use crate::agent::Agent;
 use crate::audit::Outcome;
-use crate::registry::Key;
+use crate::registry::{Key, RegistryError};
+use crate::request::destruction::Destroying;
 use crate::request::{Entry, With};
 use crate::worker::Token;
 
@@ -34,16 +36,9 @@ impl With<'_> {
             ));
         }
         let _changing = Changing::begin(agent, key.id)?;
-        let mut tokens: Vec<&Token> = Vec::new();
-        for place in key.versions.iter().flat_map(|version| &version.placements) {
-            if !tokens.iter().any(|token| token.name() == place.token) {
-                tokens.push(agent.token(Some(&place.token))?);
-            }
-        }
-        for token in &tokens {
-            token.refuse_unless_ready()?;
-        }
-        entry.version = key.current().map(|version| version.id);
+        let tokens = self.tokens_of(key)?;
+        let _destroying = Destroying::begin(agent, key.id);
+        entry.version = key.versions.last().map(|version| version.id);
         let mut intents = intend_each(agent, origin, "destroy", entry, &tokens).await?;
         if tokens.is_empty() {
             entry.token = None;
@@ -51,45 +46,96 @@ impl With<'_> {
         }
 
         let mut ended = Vec::new();
-        let mut result = Ok(Done {});
+        let mut done = Vec::new();
         let mut begun = false;
+        let mut failed: Option<Failure> = None;
         for (nth, intent) in intents.into_iter().enumerate() {
-            let outcome = match (&result, tokens.get(nth)) {
-                (Ok(_), Some(token)) => match self.destroy_on(token, key, &mut begun).await {
-                    Ok(()) => Some(Outcome::Ok),
-                    Err(failure) => {
-                        let code = failure.code;
-                        result = Err(failure);
-                        // Nothing was destroyed, and the caller is told so: nothing may be later.
-                        (!begun).then_some(Outcome::Failed(code))
-                    }
-                },
-                (Ok(_), None) => Some(Outcome::Ok),
-                // What was begun is finished when the token can be asked.
-                (Err(failure), _) => (!begun).then_some(Outcome::Failed(failure.code)),
+            if failed.is_none() {
+                let token = tokens.get(nth).copied();
+                match self.destroy_on(token, key, &mut begun).await {
+                    Ok(()) => done.extend(token.map(Token::name)),
+                    Err(failure) => failed = Some(failure),
+                }
+            }
+            let outcome = match &failed {
+                None => Some(Outcome::Ok),
+                // What was begun is ended when the tokens can be asked. Where nothing was destroyed,
+                // and the caller is told so, nothing may be later.
+                Some(failure) => (!begun).then_some(Outcome::Failed(failure.code)),
             };
             ended.push(Ended { intent, outcome });
         }
-        if result.is_ok() {
-            let destroyed = agent.registry.borrow_mut().destroy(key.id);
-            match destroyed {
-                Ok(_) => entry.registry = Some(mark(agent)),
-                Err(error) => {
-                    result = Err(registry_failed(&error));
-                    ended.iter_mut().for_each(|ended| ended.outcome = None);
-                }
-            }
+        let left = tokens.iter().map(|token| token.name());
+        let left: Vec<_> = left.filter(|name| !done.contains(name)).collect();
+        if begun && tokens.len() > 1 {
+            entry.detail = Some(match left.as_slice() {
+                [] => format!("destroyed on {}", done.join(", ")),
+                _ => format!(
+                    "destroyed on [{}], not known to be on [{}]",
+                    done.join(", "),
+                    left.join(", ")
+                ),
+            });
         }
+        let result = match failed {
+            None => Ok(Done {}),
+            Some(failure) if begun => Err(half_done(failure, &op.key, &done, &left)),
+            Some(failure) => Err(failure),
+        };
         let ending = match &result {
             Ok(_) => Outcome::Ok,
             Err(failure) => Outcome::Failed(failure.code),
         };
+        if result.is_ok() {
+            entry.registry = Some(mark(agent));
+            end_earlier(agent, key);
+        }
         conclude(agent, origin, "destroy", entry, ended, ending);
         result
     }
 
-    /// Destroys what a token has of a key, and says whether anything may have been destroyed.
-    async fn destroy_on(&self, token: &Token, key: &Key, begun: &mut bool) -> Result<(), Failure> {
+    /// The tokens that have something of a key; each of them can be asked.
+    fn tokens_of(&self, key: &Key) -> Result<Vec<&Token>, Failure> {
+        let mut tokens: Vec<&Token> = Vec::new();
+        for place in key.versions.iter().flat_map(|version| &version.placements) {
+            if !tokens.iter().any(|token| token.name() == place.token) {
+                tokens.push(self.agent.token(Some(&place.token))?);
+            }
+        }
+        for token in &tokens {
+            token.refuse_unless_ready()?;
+        }
+        Ok(tokens)
+    }
+
+    /// Destroys what a token has of a key and enters that, and says whether anything may have been
+    /// destroyed.
+    async fn destroy_on(
+        &self,
+        token: Option<&Token>,
+        key: &Key,
+        begun: &mut bool,
+    ) -> Result<(), Failure> {
+        if let Some(token) = token {
+            self.destroy_objects(token, key, begun).await?;
+        }
+        *begun = true;
+        let name = token.map(Token::name);
+        let mut registry = self.agent.registry.borrow_mut();
+        match registry.destroy_on(key.id, name.as_slice(), u32::MAX) {
+            // An earlier intent was ended meanwhile.
+            Ok(_) | Err(RegistryError::Destroyed(_)) => Ok(()),
+            Err(error) => Err(registry_failed(&error)),
+        }
+    }
+
+    /// Destroys what a token has of a key.
+    async fn destroy_objects(
+        &self,
+        token: &Token,
+        key: &Key,
+        begun: &mut bool,
+    ) -> Result<(), Failure> {
         let here = key
             .versions
             .iter()
@@ -109,5 +155,33 @@ impl With<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Says what is gone and what is left.
+fn half_done(mut failure: Failure, key: &str, done: &[&str], left: &[&str]) -> Failure {
+    let gone = match done {
+        [] => "nothing of it is known to be destroyed".to_owned(),
+        _ => format!("what {} had of it is destroyed", done.join(" and ")),
+    };
+    let rest = match left {
+        [] => "the registry is to be told".to_owned(),
+        _ => format!("what {} has is not known to be", left.join(" and ")),
+    };
+    failure.message.push_str(&format!(
+        "; {gone}, {rest}; that ends by itself as soon as it can, and the key is out of use until then"
+    ));
+    failure.hint(format!("keyward key destroy {key} --now  # ends it"))
+}
+
+/// Has the outcomes of earlier intents written: nothing is left of what they were about.
+fn end_earlier(agent: &Agent, key: &Key) {
+    for intent in agent.open_intents.borrow().iter() {
+        if (intent.op.as_str(), intent.key) == ("destroy", Some(key.id))
+            && let Some(name) = &intent.token
+            && let Ok(token) = agent.token(Some(name))
+        {
+            token.look_again();
+        }
     }
 }

@@ -93,7 +93,7 @@ impl With<'_> {
             Err(_) => self.undo(intents, &tried, plan.version, ending).await,
         };
         conclude(agent, origin, "import", entry, ended, ending);
-        result.map(|key| read::describe(&key))
+        result.map(|key| read::describe(agent, &key))
     }
 
     /// The tokens of those names, each once; the only one if none is named.

@@ -37,10 +37,14 @@ pub(super) async fn intend_each(
         entry.token = Some(token.name().to_owned());
         match intend(agent, origin, op, entry).await {
             Ok(intent) => intents.push(intent),
-            Err(failure) => {
+            Err(mut failure) => {
                 let outcome = Outcome::Failed(ErrorCode::AuditUnavailable);
                 for (intent, room) in intents.into_iter().zip(closing) {
                     if !write(agent, origin, op, entry, &intent, outcome, room) {
+                        failure.message.push_str(&format!(
+                            "; what was written of it can't be taken back, so intent {} stays open and is finished later",
+                            intent.audit_id
+                        ));
                         keep_open(agent, intent);
                     }
                 }
@@ -85,7 +89,7 @@ pub(super) fn conclude(
     entry.token = own.and_then(|intent| intent.token);
     if !open.is_empty() {
         let numbers: Vec<_> = open.iter().map(|i| i.audit_id.to_string()).collect();
-        entry.detail = Some(format!("stays open: intent {}", numbers.join(", ")));
+        entry.note(&format!("stays open: intent {}", numbers.join(", ")));
         for intent in open {
             keep_open(agent, intent);
         }

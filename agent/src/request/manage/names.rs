@@ -76,7 +76,7 @@ impl With<'_> {
     ) -> Result<KeyDescription, Failure> {
         let key = changed.map_err(|error| registry_refused(&error))?;
         entry.registry = Some(mark(self.agent));
-        Ok(read::describe(&key))
+        Ok(read::describe(self.agent, &key))
     }
 }
 

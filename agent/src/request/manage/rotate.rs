@@ -121,7 +121,7 @@ impl With<'_> {
         }
         let entered = registry.add_version(key.id, new);
         entered
-            .map(|key| read::describe(&key))
+            .map(|key| read::describe(self.agent, &key))
             .map_err(|error| registry_refused(&error))
     }
 }

@@ -57,7 +57,7 @@ impl With<'_> {
     ) -> Result<KeyDescription, Failure> {
         // It is so already: whoever asked twice has what it wanted.
         if key.state == to {
-            return Ok(read::describe(key));
+            return Ok(read::describe(self.agent, key));
         }
         check_transition(key, op, from)?;
         entry.version = key.current().map(|version| version.id);
@@ -75,7 +75,7 @@ impl With<'_> {
             .map_err(|error| registry_failed(&error))?;
         drop(registry);
         entry.registry = Some(mark(self.agent));
-        Ok(read::describe(&changed))
+        Ok(read::describe(self.agent, &changed))
     }
 }
 

@@ -8,7 +8,8 @@ use std::rc::Rc;
 
 use keyward_protocol::ciphertext::Context;
 use keyward_protocol::operation::{
-    DataKey, Decrypt, Decrypted, Encrypt, Encrypted, GenerateDataKey, ReEncrypt, ReEncrypted,
+    DataKey, Decrypt, Decrypted, Encrypt, Encrypted, GenerateDataKey, OperationCode, ReEncrypt,
+    ReEncrypted,
 };
 use keyward_protocol::{ErrorCode, Failure, Purpose, SecretBytes};
 use sha2::{Digest, Sha256};
@@ -16,7 +17,7 @@ use sha2::{Digest, Sha256};
 use self::open::Opens;
 use super::{Use, usable};
 use crate::registry::Key;
-use crate::request::{Entry, With, not_found};
+use crate::request::{Entry, With, destruction, not_found};
 
 /// The most bytes that are encrypted; what is larger is encrypted with a data key.
 const MOST_PLAINTEXT: usize = 4096;
@@ -121,7 +122,9 @@ impl With<'_> {
         let target = match &op.key {
             Some(name) => {
                 let key = self.agent.registry.borrow().key(name);
-                Some(key.ok_or_else(|| not_found(name))?)
+                let key = key.ok_or_else(|| not_found(name))?;
+                destruction::refuse(self.agent, &key, OperationCode::ReEncrypt)?;
+                Some(key)
             }
             None => source.clone(),
         };

@@ -212,6 +212,7 @@ fn described(
                 never_extractable: true,
             }],
         }],
+        destruction: None,
     }
 }
 

@@ -1,0 +1,302 @@
+//! A key that several tokens have is destroyed on each of them, or says what is left.
+
+use std::fs;
+
+use keyward_client::protocol::{
+    ErrorCode, KeyState, KeyType, Purpose, SecretBytes,
+    operation::{
+        Describe, Destroy, Enable, Import, KeyDescription, KeyMaterial, LoginState, Mac, Rotate,
+        VerifyMac,
+    },
+};
+use keyward_tests::{
+    Daemon, Fault, PATIENCE, Setup, TokenSetup,
+    request::{refused, sign},
+    wait_for,
+};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+const CKR_DEVICE_ERROR: u64 = 0x30;
+
+/// A daemon with two tokens behind fault modules, and a key `k` on both.
+#[track_caller]
+fn a_key_on_two_tokens() -> (Daemon, KeyDescription) {
+    let [a, b] = ["a", "b"].map(|name| TokenSetup::new(name).fault());
+    let daemon = Daemon::start(Setup::new().token(a).token(b));
+    for token in ["a", "b"] {
+        daemon.wait_for_token(token, LoginState::Unlocked);
+    }
+    let key = daemon.client().call(import(Some("k"), None, &["a", "b"]));
+    let key = key.unwrap_or_else(|error| panic!("{error:?}\n{}", daemon.stderr()));
+    (daemon, key)
+}
+
+fn import(alias: Option<&str>, existing: Option<&str>, tokens: &[&str]) -> Import {
+    let secret = SecretBytes::copy_from(&[7; 32]);
+    Import {
+        purpose: Purpose::Mac,
+        material: KeyMaterial::Secret(KeyType::HmacSha256, secret),
+        alias: alias.map(str::to_owned),
+        tokens: Some(tokens.iter().map(ToString::to_string).collect()),
+        formats: None,
+        tags: None,
+        existing: existing.map(str::to_owned),
+    }
+}
+
+fn mac(key: &str) -> Mac {
+    Mac {
+        key: key.into(),
+        message: SecretBytes::copy_from(b"message"),
+    }
+}
+
+fn destroy(key: &str) -> Destroy {
+    Destroy {
+        key: key.into(),
+        now: true,
+    }
+}
+
+#[track_caller]
+fn described(daemon: &Daemon, key: &str) -> KeyDescription {
+    let key = key.into();
+    daemon
+        .client()
+        .call(Describe { key })
+        .expect("a description")
+}
+
+fn tokens(key: &KeyDescription) -> Vec<&str> {
+    let places = key.versions.iter().flat_map(|version| &version.placements);
+    places.map(|place| place.token.as_str()).collect()
+}
+
+fn of<'r>(records: &'r [Value], kind: &str) -> Vec<&'r Value> {
+    let fits = |r: &&Value| r["op"] == "destroy" && r["kind"] == kind;
+    records.iter().filter(fits).collect()
+}
+
+/// The numbers of the intents of destructions that have no outcome.
+fn open(daemon: &Daemon) -> Vec<u64> {
+    let records = daemon.audit();
+    let closed = of(&records, "manage-outcome");
+    let closed: Vec<_> = closed.iter().map(|record| &record["intent"]).collect();
+    let intents = of(&records, "manage-intent").into_iter();
+    let open = intents.filter(|intent| !closed.contains(&&intent["seq"]));
+    open.filter_map(|intent| intent["seq"].as_u64()).collect()
+}
+
+/// What each outcome that belongs to an intent says, oldest first: the token, `ok` or not, the words.
+fn outcomes(daemon: &Daemon) -> Vec<[String; 3]> {
+    let records = daemon.audit();
+    let outcomes = of(&records, "manage-outcome").into_iter();
+    let outcomes = outcomes.filter(|record| !record["intent"].is_null());
+    outcomes
+        .map(|r| {
+            ["token", "outcome", "detail"].map(|f| r[f].as_str().unwrap_or_default().to_owned())
+        })
+        .collect()
+}
+
+#[track_caller]
+fn wait_until_destroyed(daemon: &Daemon, id: &str) {
+    let gone = || described(daemon, id).state == KeyState::Destroyed;
+    assert!(wait_for(gone, PATIENCE), "{}", daemon.stderr());
+    let closed = || open(daemon).is_empty();
+    assert!(wait_for(closed, PATIENCE), "{:?}", daemon.audit());
+}
+
+/// Writes an intent to destroy behind the end of the log of a daemon that does not run: what it
+/// would have written before it died.
+fn intend(daemon: &Daemon, key: &KeyDescription, version: usize, token: &str) {
+    let records = daemon.audit();
+    let last = records.last().expect("a record");
+    let mark = records.iter().rev().find(|r| !r["registry"].is_null());
+    let intent = json!({
+        "seq": last["seq"].as_u64().unwrap() + 1,
+        "time": last["time"],
+        "kind": "manage-intent",
+        "op": "destroy",
+        "key": key.id,
+        "version": key.versions[version].id,
+        "token": token,
+        "registry": mark.expect("a mark")["registry"],
+    });
+    let folder = fs::read_dir(daemon.state().join("audit")).unwrap();
+    let segments = folder.map(|entry| entry.unwrap().path());
+    let segment = segments.filter(|path| path.extension().is_some_and(|e| e == "jsonl"));
+    let segment = segment.max().expect("a segment");
+    // Room that was taken ahead is behind the last line.
+    let lines = fs::read_to_string(&segment).unwrap();
+    let lines = lines.trim_end_matches('\0');
+    fs::write(&segment, format!("{lines}{intent}\n")).unwrap();
+}
+
+#[test]
+fn a_token_that_fails_leaves_a_key_that_says_so_and_that_nobody_uses() {
+    let (daemon, key) = a_key_on_two_tokens();
+    let mut client = daemon.client();
+    let tag = client.call(mac("k")).expect("a code").tag;
+    let fault = daemon.fault("b");
+    fault.set("C_DestroyObject", &Fault::Error(CKR_DEVICE_ERROR));
+    let failure = refused(client.call(destroy("k")));
+    assert_eq!(failure.code, ErrorCode::TokenFailed);
+    assert!(
+        failure
+            .message
+            .contains("what a had of it is destroyed, what b has is not known to be"),
+        "{failure}"
+    );
+    assert_eq!(
+        failure.hint.as_deref(),
+        Some("keyward key destroy k --now  # ends it")
+    );
+
+    let half = described(&daemon, "k");
+    assert_eq!((half.state, tokens(&half)), (KeyState::Active, vec!["b"]));
+    let waits = "it was begun and has not ended; it waits for b";
+    assert_eq!(half.destruction.as_deref(), Some(waits));
+    let verify = VerifyMac {
+        key: "k".into(),
+        message: SecretBytes::copy_from(b"message"),
+        tag,
+        version: None,
+    };
+    let name = || "k".to_owned();
+    for refusal in [
+        refused(client.call(mac("k"))),
+        refused(client.call(verify)),
+        refused(client.call(Enable { key: name() })),
+        refused(client.call(Rotate { key: name() })),
+        refused(client.call(import(None, Some("k"), &["a"]))),
+    ] {
+        assert_eq!(refusal.code, ErrorCode::WrongState, "{refusal}");
+        assert!(refusal.message.contains(waits), "{refusal}");
+    }
+    let shown = daemon.cli(&["key", "show", "k"]);
+    let shown = String::from_utf8(shown).unwrap();
+    assert!(shown.contains(waits), "{shown}");
+
+    fault.clear("C_DestroyObject");
+    client.call(destroy("k")).expect("the rest is destroyed");
+    let gone = described(&daemon, &key.id);
+    assert_eq!((gone.state, gone.destruction), (KeyState::Destroyed, None));
+    wait_until_destroyed(&daemon, &key.id);
+    let outcomes = outcomes(&daemon);
+    let words: Vec<[&str; 3]> = outcomes
+        .iter()
+        .map(|outcome| outcome.each_ref().map(String::as_str))
+        .collect();
+    assert_eq!(
+        words,
+        [
+            ["a", "ok", "destroyed on [a], not known to be on [b]"],
+            ["b", "ok", ""],
+            ["b", "ok", "finished: the key is destroyed"],
+        ]
+    );
+}
+
+#[test]
+fn what_was_begun_ends_by_itself_when_the_token_is_there_again() {
+    let (daemon, key) = a_key_on_two_tokens();
+    daemon.fault("b").set("C_DestroyObject", &Fault::Crash);
+    let failure = refused(daemon.client().call(destroy("k")));
+    assert_eq!(failure.code, ErrorCode::TokenFailed);
+    wait_until_destroyed(&daemon, &key.id);
+    let free = daemon.client().call(import(Some("k"), None, &["a", "b"]));
+    free.expect("its name and the places are free");
+}
+
+#[test]
+fn where_nothing_was_destroyed_nothing_ever_is() {
+    let (daemon, _) = a_key_on_two_tokens();
+    let fault = daemon.fault("a");
+    let mut client = daemon.client();
+    let before = client.call(mac("k")).expect("a code");
+    client
+        .call(keyward_client::protocol::operation::Lock {
+            token: Some("b".into()),
+        })
+        .expect("locked");
+    let failure = refused(client.call(destroy("k")));
+    assert_eq!(failure.code, ErrorCode::TokenLocked);
+    assert_eq!(fault.calls("C_DestroyObject"), 0, "the first one waits too");
+    assert_eq!(described(&daemon, "k").destruction, None);
+    assert_eq!(client.call(mac("k")).expect("the same"), before);
+    assert_eq!(open(&daemon), [0; 0]);
+}
+
+#[test]
+fn an_agent_that_dies_between_two_tokens_ends_it_at_its_next_start() {
+    let (mut daemon, key) = a_key_on_two_tokens();
+    daemon.fault("b").set("C_DestroyObject", &Fault::Hang);
+    let before = daemon.fault("b").calls("C_DestroyObject");
+    let mut client = daemon.client();
+    let _ticket = client.submit(destroy("k")).unwrap();
+    client.flush().unwrap();
+    let begun = || daemon.fault("b").calls("C_DestroyObject") > before;
+    assert!(wait_for(begun, PATIENCE), "{}", daemon.stderr());
+    let under_way = described(&daemon, "k").destruction;
+    assert_eq!(under_way.as_deref(), Some("it is being destroyed"));
+    let refusal = refused(daemon.client().call(mac("k")));
+    assert_eq!(refusal.code, ErrorCode::WrongState, "{refusal}");
+    daemon.signal(Signal::KILL);
+    daemon.wait();
+    daemon.fault("b").clear("C_DestroyObject");
+    daemon.start_again();
+    assert_eq!(daemon.status().management_refused, None);
+    wait_until_destroyed(&daemon, &key.id);
+    let outcomes = outcomes(&daemon);
+    let last = outcomes
+        .iter()
+        .filter(|o| o[2].ends_with("the key is destroyed"));
+    assert!(last.count() >= 1, "{outcomes:?}");
+}
+
+#[test]
+fn the_intent_of_one_token_alone_destroys_the_key_on_the_other_too() {
+    let (mut daemon, key) = a_key_on_two_tokens();
+    daemon.terminate();
+    intend(&daemon, &key, 0, "a");
+    daemon
+        .fault("b")
+        .set("C_DestroyObject", &Fault::Error(CKR_DEVICE_ERROR));
+    daemon.start_again();
+    for token in ["a", "b"] {
+        daemon.wait_for_token(token, LoginState::Unlocked);
+    }
+    let waits = described(&daemon, "k").destruction;
+    assert!(waits.is_some(), "it is out of use from the start");
+    let refusal = refused(daemon.client().call(mac("k")));
+    assert_eq!(refusal.code, ErrorCode::WrongState, "{refusal}");
+    daemon.fault("b").clear("C_DestroyObject");
+    daemon.kill_worker("a");
+    wait_until_destroyed(&daemon, &key.id);
+    let expected = ["a", "ok", "finished: the key is destroyed"].map(str::to_owned);
+    assert_eq!(outcomes(&daemon), [expected]);
+}
+
+#[test]
+fn a_version_that_was_made_since_outlives_an_old_intent() {
+    let mut daemon = Daemon::start(Setup::new());
+    daemon.create_signer("k");
+    let rotated = daemon.client().call(Rotate { key: "k".into() });
+    let rotated = rotated.expect("a second version");
+    daemon.terminate();
+    intend(&daemon, &rotated, 0, "main");
+    daemon.start_again();
+    let closed = || open(&daemon).is_empty();
+    assert!(wait_for(closed, PATIENCE), "{}", daemon.stderr());
+    let words = "finished: these versions are destroyed, newer ones are there";
+    let expected = ["main", "ok", words].map(str::to_owned);
+    assert_eq!(outcomes(&daemon), [expected]);
+    let key = described(&daemon, "k");
+    let states: Vec<_> = key.versions.iter().map(|version| version.state).collect();
+    assert_eq!(states, [KeyState::Destroyed, KeyState::Active]);
+    assert_eq!((key.state, key.destruction), (KeyState::Active, None));
+    let signature = daemon.client().call(sign("k", b"message"));
+    assert_eq!(signature.expect("by the second version").version, 2);
+}
