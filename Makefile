@@ -17,9 +17,9 @@ TOOLS      := $(CURDIR)/target/tools
 export PATH := $(PATH):$(TOOLS)/bin
 
 # Debian packages: what compiles, what `make demo` runs, what the tests and the benchmark run besides.
-BUILD_PACKAGES := gcc libc6-dev
+BUILD_PACKAGES := gcc libc6-dev pkg-config libtss2-dev
 DEMO_PACKAGES  := $(BUILD_PACKAGES) softhsm2 openssl
-TEST_PACKAGES  := $(DEMO_PACKAGES) p11-kit p11-kit-modules age
+TEST_PACKAGES  := $(DEMO_PACKAGES) p11-kit p11-kit-modules age swtpm swtpm-tools tpm2-tools tpm2-openssl
 BENCH_PACKAGES := $(DEMO_PACKAGES) p11-kit p11-kit-modules
 FUZZ_PACKAGES  := $(BUILD_PACKAGES) g++
 

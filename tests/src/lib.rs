@@ -14,6 +14,7 @@ pub mod remote;
 pub mod request;
 pub mod site;
 pub mod softhsm;
+pub mod swtpm;
 pub mod wait;
 pub mod worker;
 
@@ -23,5 +24,6 @@ pub use raw::Raw;
 pub use remote::RemoteBackend;
 pub use site::{Pin, Setup, Site, TokenSetup};
 pub use softhsm::SoftHsm;
+pub use swtpm::{Proxy, Swtpm};
 pub use wait::{wait_for, wait_for_some};
 pub use worker::Worker;
