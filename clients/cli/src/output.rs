@@ -102,6 +102,12 @@ pub(crate) fn names<T: ToString>(items: impl IntoIterator<Item = T>) -> Vec<Stri
     items.into_iter().map(|item| item.to_string()).collect()
 }
 
+/// The tags of a key side by side, or a dash.
+pub(crate) fn tags(key: &KeyDescription) -> String {
+    let tags = key.tags.iter();
+    list(tags.map(|(name, value)| format!("{name}={value}")))
+}
+
 /// A key with its versions, for people.
 pub(crate) fn key_text(key: &KeyDescription) -> String {
     let mut rows = vec![
@@ -119,11 +125,7 @@ pub(crate) fn key_text(key: &KeyDescription) -> String {
         rows.push(["formats".into(), list(&key.formats)]);
     }
     if !key.tags.is_empty() {
-        let tags = key
-            .tags
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"));
-        rows.push(["tags".into(), list(tags)]);
+        rows.push(["tags".into(), tags(key)]);
     }
     rows.push(["created".into(), time(key.created)]);
     for version in &key.versions {

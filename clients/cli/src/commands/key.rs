@@ -8,7 +8,7 @@ mod list;
 use std::io::IsTerminal;
 
 use keyward_client::key_format;
-use keyward_protocol::operation::{Describe, Destroy, Disable, Enable, GetPublicKey, Rotate};
+use keyward_protocol::operation::{Describe, Destroy, GetPublicKey};
 use keyward_protocol::{Format, operation};
 
 use crate::agent::connect;
@@ -27,9 +27,9 @@ pub(super) fn run(command: KeyCommand) -> Result<(), Error> {
         KeyCommand::Show(OneKey { key, json }) => show(connect()?.call(Describe { key })?, &json),
         KeyCommand::Public(public) => self::public(public),
         KeyCommand::Csr(csr) => csr::csr(csr),
-        KeyCommand::Rotate(OneKey { key, json }) => show(connect()?.call(Rotate { key })?, &json),
-        KeyCommand::Enable(OneKey { key, json }) => show(connect()?.call(Enable { key })?, &json),
-        KeyCommand::Disable(OneKey { key, json }) => show(connect()?.call(Disable { key })?, &json),
+        KeyCommand::Rotate(key) => lifecycle::rotate(key),
+        KeyCommand::Enable(key) => lifecycle::enable(key),
+        KeyCommand::Disable(key) => lifecycle::disable(key),
         KeyCommand::Compromised(compromised) => lifecycle::compromised(compromised),
         KeyCommand::Alias(alias) => lifecycle::alias(alias),
         KeyCommand::Tag(tag) => lifecycle::tag(tag),
