@@ -84,6 +84,14 @@ impl Agent {
         }
     }
 
+    /// How a command names one of several tokens.
+    fn naming_one(&self) -> String {
+        let options: Vec<_> = (self.tokens.keys())
+            .map(|name| format!("--token {name}"))
+            .collect();
+        options.join("  or  ")
+    }
+
     /// The token of a name, or the only one.
     pub fn token(&self, name: Option<&str>) -> Result<&Rc<Token>, Failure> {
         let names = || {
@@ -112,9 +120,9 @@ impl Agent {
                     .hint("add a [token.NAME] section to keyward.toml")),
                     _ => Err(Failure::new(
                         ErrorCode::Invalid,
-                        format!("there are several tokens, name one: {}", names()),
+                        format!("there are several tokens: {}", names()),
                     )
-                    .hint("keyward token list")),
+                    .hint(self.naming_one())),
                 }
             }
         }

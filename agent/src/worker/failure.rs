@@ -23,7 +23,7 @@ pub(crate) fn failure_of(token: &str, error: BackendError) -> Failure {
         E::KeyNotFound => Failure::new(ErrorCode::NotFound, text).hint("keyward status"),
         // Never a failure after which the object counts as one that the request made.
         E::Exists(_) => {
-            Failure::new(ErrorCode::Exists, text).hint(format!("keyward rescan --token {token}"))
+            Failure::new(ErrorCode::Exists, text).hint(format!("keyward token rescan {token}"))
         }
         E::KeyUnsafe(_) => Failure::new(ErrorCode::TokenFailed, text),
         E::MechanismInvalid(_) => Failure::new(ErrorCode::MechanismInvalid, text),

@@ -13,7 +13,7 @@ use keyward_backend::token::PinTries;
 use serde::{Deserialize, Serialize};
 
 /// After so many refusals keyward stops, where the token does not say how many tries are left.
-const MOST_REFUSALS: u32 = 2;
+pub(super) const MOST_REFUSALS: u32 = 2;
 
 /// A try at a token's PIN that did not succeed, or whose outcome is not known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -48,6 +48,8 @@ fn two_tokens_in_folders_of_their_own_serve_at_once() {
             .call(create("c", Purpose::Sign, KeyType::P256)),
     );
     assert_eq!(unnamed.code, ErrorCode::Invalid, "{unnamed}");
+    let hint = unnamed.hint.as_deref();
+    assert_eq!(hint, Some("--token main  or  --token spare"));
     sign_at_once(&daemon, &["a", "b"]);
     // One that hangs is not waited for by the other.
     daemon.fault("main").set("C_Sign", &Fault::Hang);

@@ -2,12 +2,13 @@
 
 use keyward_backend::BackendError;
 use keyward_backend::message::{ChangePin, Outcome, Work};
-use keyward_protocol::SecretBytes;
+use keyward_backend::token::PinTries;
+use keyward_protocol::{ErrorCode, Failure, SecretBytes};
 
 use super::{LoginError, is_refusal, source_identity, spent_nothing};
 use crate::monitor::Client as Monitor;
-use crate::worker::link::Lost;
-use crate::worker::marker::{Marker, Source, TryOutcome, judge};
+use crate::worker::link::{Link, Lost};
+use crate::worker::marker::{MOST_REFUSALS, Marker, Source, TryOutcome, judge};
 use crate::worker::{State, Token, failure_of};
 
 impl Token {
@@ -25,14 +26,17 @@ impl Token {
         let link = link.ok_or_else(|| LoginError::Failed(self.died()))?;
         let markers = self.markers(&report.identity.serial);
         let before = markers.read().map_err(|e| self.marker_failed(&e))?;
-        judge(before.as_ref(), report.pin_tries, Source::Person, spend)
-            .map_err(|withheld| LoginError::Withheld(self.withheld(withheld)))?;
+        judge(before.as_ref(), report.pin_tries, Source::Person, spend).map_err(|withheld| {
+            let failure = self.withheld(withheld);
+            LoginError::Withheld(failure.hint(format!("{} --spend-last-try", self.again())))
+        })?;
 
         let mut marker = Marker::of_try(&report.identity.serial, Source::Person, before.as_ref());
         markers.write(&marker).map_err(|e| self.marker_failed(&e))?;
         let report = match link.ask(&Work::ChangePin(change)).await {
             Ok(Outcome::Token(report)) => report,
             Ok(Outcome::Failed(error)) => {
+                let wrong = matches!(error, BackendError::PinIncorrect);
                 let kept = if is_refusal(&error) {
                     marker.refuse();
                     markers.write(&marker)
@@ -41,7 +45,11 @@ impl Token {
                 } else {
                     Ok(())
                 };
-                return Err(self.not_done(failure_of(self.name(), error), kept));
+                let failure = match wrong {
+                    true => self.old_is_wrong(&link, &marker).await,
+                    false => failure_of(self.name(), error),
+                };
+                return Err(self.not_done(failure, kept));
             }
             // The PINs never left the agent.
             Err(Lost::NotSent) => {
@@ -70,6 +78,42 @@ impl Token {
             self.look_again();
         }
         kept.map_err(|e| self.note_failed("was changed", &e))
+    }
+
+    /// That it was the old PIN, and what is known of the tries that are left.
+    async fn old_is_wrong(&self, link: &Link, marker: &Marker) -> Failure {
+        let name = self.name();
+        let pinned = self.lockable().ok().map(|found| found.identity);
+        let tries = match link.ask(&Work::Open { pinned }).await {
+            Ok(Outcome::Token(report)) => report.pin_tries,
+            _ => PinTries::Unknown,
+        };
+        let left = match tries {
+            PinTries::Blocked => "the token blocked it: no try is left",
+            PinTries::Final => "one try is left, which keyward holds back",
+            // Both of those that keyward makes without a person's word.
+            _ if marker.refusals >= MOST_REFUSALS => {
+                "how many tries are left is not known, and keyward holds back the next"
+            }
+            PinTries::Low => "some tries are left, the token does not say how many",
+            PinTries::Unknown => "the token does not say how many tries are left",
+        };
+        let text = format!(
+            "token {name}: the old PIN is wrong, and the PIN was not changed; {left}. \
+             keyward does not send it again by itself"
+        );
+        let failure = Failure::new(ErrorCode::PinIncorrect, text);
+        failure.hint(match tries {
+            PinTries::Blocked => {
+                "unblock the PIN with the token's own tool and its SO PIN or PUK".into()
+            }
+            _ => format!("{}  # with the right old PIN", self.again()),
+        })
+    }
+
+    /// What to type for another try.
+    fn again(&self) -> String {
+        format!("keyward token change-pin {}", self.name())
     }
 
     /// The monitor has the new PIN from now on, or none.

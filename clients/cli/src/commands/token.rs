@@ -29,11 +29,13 @@ pub(super) fn unlock(unlock: Unlock) -> Result<(), Error> {
         Some(file) => Some(io::read_secret(file, pin::LONGEST)?),
         None => Some(ask(&mut agent, unlock.token.as_deref())?),
     };
-    agent.call(operation::Unlock {
+    let unnamed = unlock.token.is_none();
+    let unlocked = agent.call(operation::Unlock {
         token: unlock.token,
         pin,
         spend_withheld_try: unlock.spend_last_try,
-    })?;
+    });
+    unlocked.map_err(|error| which(error, &mut agent, unnamed, "keyward unlock"))?;
     Ok(())
 }
 
@@ -84,7 +86,7 @@ pub(super) fn change_pin(change: ChangePin) -> Result<(), Error> {
         _ => one(
             &mut agent,
             change.token.as_deref(),
-            "keyward token change-pin TOKEN",
+            "keyward token change-pin",
         )?,
     };
     let old = match &change.old_pin_file {
@@ -103,19 +105,24 @@ pub(super) fn change_pin(change: ChangePin) -> Result<(), Error> {
             new
         }
     };
-    agent.call(operation::ChangePin {
+    let unnamed = change.token.is_none();
+    let changed = agent.call(operation::ChangePin {
         token: change.token,
         old,
         new,
         spend_withheld_try: change.spend_last_try,
-    })?;
+    });
+    changed.map_err(|error| which(error, &mut agent, unnamed, "keyward token change-pin"))?;
     Ok(())
 }
 
 pub(super) fn rescan(rescan: Rescan) -> Result<(), Error> {
-    let found = connect()?.call(operation::Rescan {
+    let mut agent = connect()?;
+    let unnamed = rescan.token.is_none();
+    let found = agent.call(operation::Rescan {
         token: rescan.token,
-    })?;
+    });
+    let found = found.map_err(|error| which(error, &mut agent, unnamed, "keyward token rescan"))?;
     if rescan.json.json {
         print_json(&rescanned_json(&found))
     } else {
@@ -125,16 +132,32 @@ pub(super) fn rescan(rescan: Rescan) -> Result<(), Error> {
 
 /// Asks for the PIN of a token that is there, by its name, before a person types it in vain.
 fn ask(agent: &mut Agent, token: Option<&str>) -> Result<SecretBytes, Error> {
-    let prompt = format!(
-        "PIN of token {}: ",
-        one(agent, token, "keyward unlock TOKEN")?
-    );
+    let prompt = format!("PIN of token {}: ", one(agent, token, "keyward unlock")?);
     let hint = "keyward unlock --pin-file FILE  (or `--pin-file -` for stdin)";
     pin::ask(&plain(&prompt), hint)
 }
 
+/// The error of a command that takes a token's name alone, where the agent hints at an option.
+fn which(error: Error, agent: &mut Agent, unnamed: bool, command: &str) -> Error {
+    if !unnamed || error.exit != Exit::Usage {
+        return error;
+    }
+    match agent.call(Status {}) {
+        Ok(status) if status.tokens.len() > 1 => error.hint(naming(&status.tokens, command)),
+        _ => error,
+    }
+}
+
+/// The command for each of the tokens.
+fn naming(tokens: &[TokenStatus], command: &str) -> String {
+    let commands: Vec<_> = (tokens.iter())
+        .map(|token| format!("{command} {}", token.name))
+        .collect();
+    commands.join("  or  ")
+}
+
 /// The token that is meant, by name and identity.
-fn one(agent: &mut Agent, token: Option<&str>, hint: &str) -> Result<String, Error> {
+fn one(agent: &mut Agent, token: Option<&str>, command: &str) -> Result<String, Error> {
     let tokens = agent.call(Status {})?.tokens;
     let names = || tokens.iter().map(|token| token.name.as_str());
     let name = match (token, tokens.as_slice()) {
@@ -143,7 +166,7 @@ fn one(agent: &mut Agent, token: Option<&str>, hint: &str) -> Result<String, Err
         (None, _) => {
             let names: Vec<&str> = names().collect();
             let several = format!("there are several tokens: {}", names.join(", "));
-            return Err(Error::usage(several).hint(hint));
+            return Err(Error::usage(several).hint(naming(&tokens, command)));
         }
     };
     let known = tokens.iter().find(|token| token.name == name);
