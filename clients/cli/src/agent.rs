@@ -1,10 +1,11 @@
 //! The agent, as commands talk to it: with a word to those who wait, and an ear for Ctrl-C.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use keyward_client::age::agent::Ask;
 use keyward_client::blocking::Events;
-use keyward_client::{Client, Endpoint, Ticket};
+use keyward_client::{Client, Endpoint, Error as ClientError, Ticket};
 use keyward_protocol::operation::{Operation, OperationClass, Request};
 use keyward_protocol::{ErrorCode, OperationCode};
 use rustix::event::Timespec;
@@ -39,38 +40,7 @@ impl Agent {
         &mut self,
         operation: O,
     ) -> Result<O::Reply, Error> {
-        let Ok(held) = Held::new() else {
-            return Ok(self.client.call(operation)?);
-        };
-        let ticket = self.client.submit(operation)?;
-        // What is wrong with the connection, the answer will say.
-        let _ = self.client.flush();
-        let started = Instant::now();
-        let mut line = Line::default();
-        while !self.client.is_ready(&ticket) {
-            match held.wait(&self.client, Some(TICK)) {
-                Ok(Woken::Readable) => {}
-                Ok(Woken::Time) if started.elapsed() >= PATIENCE => {
-                    line.show(O::CODE, started.elapsed());
-                }
-                Ok(Woken::Time) => {}
-                Ok(Woken::Signal(signal)) => {
-                    line.clear();
-                    // A second one ends the program at once.
-                    drop(held);
-                    return Err(self.take_back(ticket, signal));
-                }
-                Err(error) => {
-                    return Err(Error::new(Exit::Fault, "can't wait for the agent").cause(error));
-                }
-            }
-        }
-        Ok(self.client.wait(ticket)?)
-    }
-
-    /// The connection itself, for a library that asks by it.
-    pub(crate) fn client(&mut self) -> &mut Client {
-        &mut self.client
+        Ok(self.ask(operation)?)
     }
 
     /// What happens from now on.
@@ -79,12 +49,10 @@ impl Agent {
     }
 
     /// Says what became of a request that is not wanted any more, and ends by the signal.
-    fn take_back<O: Operation>(&mut self, ticket: Ticket<O>, signal: i32) -> Error {
+    fn take_back<O: Operation>(&mut self, ticket: Ticket<O>, signal: i32) {
         let name = O::CODE.name();
         let error = match self.client.cancel_and_wait(ticket) {
-            Err(keyward_client::Error::Refused(failure))
-                if failure.code == ErrorCode::Cancelled =>
-            {
+            Err(ClientError::Refused(failure)) if failure.code == ErrorCode::Cancelled => {
                 let error = Error::new(Exit::TryAgain, format!("cancelled: {name}"));
                 if O::CODE.class() == OperationClass::Manage {
                     error
@@ -106,7 +74,37 @@ impl Agent {
         };
         error.print();
         end_by(signal);
-        error
+    }
+}
+
+impl Ask for Agent {
+    fn ask<O: Operation + Into<Request>>(&mut self, operation: O) -> Result<O::Reply, ClientError> {
+        let Ok(held) = Held::new() else {
+            return self.client.call(operation);
+        };
+        let ticket = self.client.submit(operation)?;
+        // What is wrong with the connection, the answer will say.
+        let _ = self.client.flush();
+        let started = Instant::now();
+        let mut line = Line::default();
+        while !self.client.is_ready(&ticket) {
+            match held.wait(&self.client, Some(TICK)) {
+                Ok(Woken::Readable) => {}
+                Ok(Woken::Time) if started.elapsed() >= PATIENCE => {
+                    line.show(O::CODE, started.elapsed());
+                }
+                Ok(Woken::Time) => {}
+                Ok(Woken::Signal(signal)) => {
+                    line.clear();
+                    // A second one ends the program at once.
+                    drop(held);
+                    self.take_back(ticket, signal);
+                    return Err(ClientError::Io(ErrorKind::Interrupted.into()));
+                }
+                Err(error) => return Err(ClientError::Io(error)),
+            }
+        }
+        self.client.wait(ticket)
     }
 }
 

@@ -43,6 +43,12 @@ impl Error {
         self
     }
 
+    /// With this hint if there is no better one.
+    pub(crate) fn or_hint(mut self, hint: &str) -> Self {
+        self.hint.get_or_insert_with(|| hint.into());
+        self
+    }
+
     /// With the hint of another error.
     pub(crate) fn hinted_as(mut self, other: Self) -> Self {
         self.hint = other.hint;

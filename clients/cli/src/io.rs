@@ -1,7 +1,7 @@
 //! Files and stdin: what is signed and opened.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -10,7 +10,8 @@ use zeroize::Zeroizing;
 
 use crate::error::Error;
 
-/// All of a file, or of stdin for `-` and for nothing.
+/// All of a file, or of stdin for `-` and for nothing. It can be empty, but not where a person was to
+/// type it.
 pub(crate) fn read(file: Option<&Path>, limit: usize) -> Result<Vec<u8>, Error> {
     let name = name(file);
     let mut bytes = Vec::new();
@@ -22,12 +23,36 @@ pub(crate) fn read(file: Option<&Path>, limit: usize) -> Result<Vec<u8>, Error> 
     if bytes.len() > limit {
         return Err(Error::usage(format!("{name} has more than {limit} bytes")));
     }
+    typed(file, bytes.len())?;
     Ok(bytes)
 }
 
 /// Where bytes come from, without a buffer that nobody wipes: a file, or stdin for `-` and for
-/// nothing.
+/// nothing. A person who is to type them is told so.
 pub(crate) fn open(file: Option<&Path>) -> Result<File, Error> {
+    if is_typed(file) && std::io::stderr().is_terminal() {
+        let line = "keyward: what is typed here is read, until Ctrl-D on a line of its own\n";
+        // It is a courtesy.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+    source(file)
+}
+
+/// Refuses that a person typed nothing: who gave no FILE seldom means an empty one.
+pub(crate) fn typed(file: Option<&Path>, length: usize) -> Result<(), Error> {
+    if length == 0 && is_typed(file) {
+        let hint = "a FILE, or /dev/null if it is to be empty";
+        return Err(Error::usage("nothing was typed").hint(hint));
+    }
+    Ok(())
+}
+
+/// Whether an input is stdin, and that is a terminal.
+fn is_typed(file: Option<&Path>) -> bool {
+    is_stdin(file) && std::io::stdin().is_terminal()
+}
+
+fn source(file: Option<&Path>) -> Result<File, Error> {
     let opened = match named(file) {
         None => std::io::stdin()
             .as_fd()
@@ -58,7 +83,7 @@ pub(crate) fn read_secret(file: &Path, limit: usize) -> Result<SecretBytes, Erro
         }
         Ok(())
     };
-    let done = read(&mut open(Some(file))?, &mut bytes);
+    let done = read(&mut source(Some(file))?, &mut bytes);
     let name = name(Some(file));
     done.map_err(|e: std::io::Error| Error::usage(format!("can't read {name}")).cause(e))?;
     if bytes.last() == Some(&b'\r') {
@@ -73,7 +98,7 @@ pub(crate) fn read_secret(file: &Path, limit: usize) -> Result<SecretBytes, Erro
     }
 }
 
-/// A secret as it is: a file, or stdin for `-` and for nothing.
+/// A secret as it is: a file, or stdin for `-` and for nothing. See [`read`] for an empty one.
 pub(crate) fn read_secret_bytes(file: Option<&Path>, limit: usize) -> Result<SecretBytes, Error> {
     let name = name(file);
     let unreadable = |e| Error::usage(format!("can't read {name}")).cause(e);
@@ -93,6 +118,7 @@ pub(crate) fn read_secret_bytes(file: Option<&Path>, limit: usize) -> Result<Sec
     if length > limit {
         return Err(Error::usage(format!("{name} has more than {limit} bytes")));
     }
+    typed(file, length)?;
     bytes.truncate(length);
     Ok(bytes)
 }

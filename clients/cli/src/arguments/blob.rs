@@ -18,7 +18,7 @@ pub(crate) enum BlobCommand {
     ReEncrypt(ReEncrypt),
     /// Make a random data key, and encrypt it under an encrypt key
     DataKey(DataKey),
-    /// Print what is readable of a ciphertext without opening it
+    /// Print what is readable of a ciphertext, or of a file of `keyward encrypt`, without opening it
     Show(Show),
 }
 
@@ -125,6 +125,9 @@ pub(crate) struct DataKey {
 }
 
 #[derive(Args)]
+#[command(after_long_help = "\
+What it is bound to (--context) is not in it. Nothing here proves that it is as it was encrypted: only \
+opening it does.")]
 pub(crate) struct Show {
     #[command(flatten)]
     pub(crate) input: Input,

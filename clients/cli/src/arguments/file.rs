@@ -19,7 +19,7 @@ pub(crate) struct EncryptFile {
     pub(crate) bound: Bound,
     #[command(flatten)]
     pub(crate) target: Target,
-    /// What is encrypted; stdin if absent or `-`
+    /// What is encrypted; stdin if absent or `-`. It can be empty
     pub(crate) file: Option<PathBuf>,
 }
 

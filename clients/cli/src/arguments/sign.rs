@@ -48,7 +48,7 @@ pub(crate) struct Verify {
 #[derive(Args)]
 #[group(id = "what", multiple = false)]
 pub(crate) struct Message {
-    /// What is signed; stdin if absent or `-`
+    /// What is signed; stdin if absent or `-`. It can be empty
     pub(crate) file: Option<PathBuf>,
     /// The message's digest instead, in hexadecimal
     #[arg(long, value_name = "HEX", value_parser = hex::decode)]

@@ -26,7 +26,7 @@ pub(crate) struct Wrap {
 pub(crate) struct Mac {
     /// The key's id or one of its aliases
     pub(crate) key: String,
-    /// The message; stdin if absent or `-`
+    /// The message; stdin if absent or `-`. It can be empty
     pub(crate) file: Option<PathBuf>,
     /// Print hexadecimal digits
     #[arg(long)]
@@ -40,7 +40,7 @@ pub(crate) struct Mac {
 pub(crate) struct VerifyMac {
     /// The key's id or one of its aliases
     pub(crate) key: String,
-    /// The message; stdin if absent or `-`
+    /// The message; stdin if absent or `-`. It can be empty
     pub(crate) file: Option<PathBuf>,
     /// The code, whole, in hexadecimal
     #[arg(long, value_name = "HEX", value_parser = hex::decode)]

@@ -34,7 +34,7 @@ fn encrypt(encrypt: Encrypt) -> Result<(), Error> {
     destination::check(output, Content::Binary)?;
     let context = context(encrypt.context.context)?;
     let plaintext = io::read_secret_bytes(encrypt.input.file.as_deref(), LONGEST_PLAINTEXT)
-        .map_err(|e| e.hint("keyward encrypt takes files of any size"))?;
+        .map_err(|e| e.or_hint("keyward encrypt takes files of any size"))?;
     let made = connect()?.call(operation::Encrypt {
         key: encrypt.key,
         plaintext,

@@ -22,10 +22,10 @@ pub(super) fn decrypt(decrypt: DecryptFile) -> Result<(), Error> {
     let destination = Destination::check(target.file.as_deref(), target.force, Content::Plaintext)?;
     let file = decrypt.file.as_deref();
     let (input, name) = (io::open(file)?, io::name(file));
-    let unreadable = |error| header(error, &name);
+    let unreadable = |error| header(error, &name, "keyward decrypt");
     let decryptor = Decryptor::read(BufReader::new(&input)).map_err(unreadable)?;
     let mut agent = connect()?;
-    let file_key = open_file_key(agent.client(), decryptor.stanzas(), context.as_ref())
+    let file_key = open_file_key(&mut agent, decryptor.stanzas(), context.as_ref())
         .map_err(|error| closed(error, &name))?;
     let payload = decryptor.open(&file_key).map_err(unreadable)?;
     let mut progress = Progress::new("decrypting", io::size(&input));
@@ -37,7 +37,8 @@ pub(super) fn decrypt(decrypt: DecryptFile) -> Result<(), Error> {
     output.finish()
 }
 
-fn header(error: HeaderError, name: &str) -> Error {
+/// Why a header can't be read; `command` would read it without armor.
+pub(super) fn header(error: HeaderError, name: &str, command: &str) -> Error {
     let exit = match error {
         HeaderError::Changed => Exit::Negative,
         _ => Exit::Usage,
@@ -51,9 +52,9 @@ fn header(error: HeaderError, name: &str) -> Error {
     };
     let told = Error::new(exit, message).cause(&error);
     match error {
-        HeaderError::Armored => {
-            told.hint("sed '/^-----/d' FILE | base64 --decode | keyward decrypt")
-        }
+        HeaderError::Armored => told.hint(format!(
+            "sed '/^-----/d' FILE | base64 --decode | {command}"
+        )),
         _ => told,
     }
 }

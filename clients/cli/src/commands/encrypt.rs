@@ -18,7 +18,7 @@ pub(super) fn encrypt(encrypt: EncryptFile) -> Result<(), Error> {
     let destination = Destination::check(target.file.as_deref(), target.force, Content::Binary)?;
     let file = encrypt.file.as_deref();
     let (input, name) = (io::open(file)?, io::name(file));
-    let (file_key, stanzas) = new_file_key(connect()?.client(), &encrypt.keys, context.as_ref())
+    let (file_key, stanzas) = new_file_key(&mut connect()?, &encrypt.keys, context.as_ref())
         .map_err(|error| unsealed(error, encrypt.keys.len()))?;
     let encryptor = Encryptor::new(&file_key, stanzas)
         .map_err(|e| Error::new(Exit::Fault, "the file can't be begun").cause(e))?;

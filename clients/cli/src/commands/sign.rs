@@ -63,6 +63,7 @@ pub(super) fn input(
     let cap = u64::try_from(LONGEST_MESSAGE).unwrap_or(u64::MAX);
     let mut first = source.by_ref().take(cap.saturating_add(1));
     first.read_to_end(&mut bytes).map_err(unreadable)?;
+    io::typed(file, bytes.len())?;
     if bytes.len() <= LONGEST_MESSAGE {
         return Ok(SignInput::Message(bytes));
     }

@@ -286,6 +286,72 @@ fn whoever_waits_is_told_so_and_can_take_the_request_back() {
 }
 
 #[test]
+fn whoever_encrypts_a_file_can_take_that_back_too() {
+    let (fake, _asked) = slow();
+    let encrypt = ["encrypt", "--to=data", "/dev/null", "-o", "-"];
+    let mut session = Session::start_with(&encrypt, true, |command| {
+        command.env("KEYWARD_SOCK", fake.path());
+    });
+    session.until("keyward: generate-data-key, 1 s (Ctrl-C cancels)");
+    session.type_in("\u{3}");
+    session.until("keyward: error: cancelled: generate-data-key");
+    assert_eq!(session.end().0, 130);
+}
+
+#[test]
+fn what_is_read_from_a_terminal_is_asked_for_and_is_not_nothing() {
+    let fake = agent::start();
+    for (typed, code, end) in [
+        ("hello\n\u{4}", 0, "6d6d"),
+        (
+            "\u{4}",
+            2,
+            "hint: a FILE, or /dev/null if it is to be empty",
+        ),
+    ] {
+        let mac = ["mac", "hmac", "--hex"];
+        let mut session = Session::start_with(&mac, true, |command| {
+            command.env("KEYWARD_SOCK", fake.path());
+        });
+        session.until("what is typed here is read, until Ctrl-D");
+        session.type_in(typed);
+        session.until(end);
+        assert_eq!(session.end().0, code);
+    }
+}
+
+#[test]
+fn a_token_is_named_as_the_command_wants_it() {
+    let fake = Fake::start(|_, mut peer| {
+        peer.greet();
+        while let Some(call) = peer.call() {
+            if matches!(call.request, Request::Status(_)) {
+                let mut status = agent::status();
+                let mut spare = status.tokens[0].clone();
+                spare.name = "spare".into();
+                status.tokens.push(spare);
+                peer.reply(call.id, &status);
+            } else {
+                peer.fail(Some(call.id), ErrorCode::Invalid, "there are several");
+            }
+        }
+    });
+    for (command, hint) in [
+        (
+            vec!["unlock"],
+            "keyward unlock main  or  keyward unlock spare",
+        ),
+        (vec!["unlock", "--from-source"], "keyward unlock main"),
+        (vec!["token", "rescan"], "keyward token rescan main"),
+        (vec!["token", "change-pin"], "keyward token change-pin main"),
+    ] {
+        let (code, stderr) = Session::start(&fake.path(), &command).end();
+        assert_eq!(code, 2);
+        assert!(stderr.contains(&format!("hint: {hint}")), "{stderr}");
+    }
+}
+
+#[test]
 fn no_line_moves_where_stderr_is_no_terminal() {
     let (fake, asked) = slow();
     let mut session = Session::start(&fake.path(), &["random", "8", "-o", "-"]);

@@ -1,12 +1,12 @@
 //! File keys made and opened by an agent: stanzas of the type `keyward`.
 //!
 //! A stanza is `-> keyward KEY VERSION` with the id and the version of a key; its body is the
-//! file key as `encrypt` or `generate-data-key` encrypted it (SPEC.md §10). The encryption context
+//! file key as `encrypt` or `generate-data-key` encrypted it (SPEC.md §12). The encryption context
 //! is authenticated in each of them and is not in the file.
 
 use std::collections::BTreeMap;
 
-use keyward_protocol::operation::{Decrypt, Encrypt, GenerateDataKey};
+use keyward_protocol::operation::{Decrypt, Encrypt, GenerateDataKey, Operation, Request};
 use keyward_protocol::{ErrorCode, Failure, SecretBytes};
 
 use super::file_key::FileKey;
@@ -19,6 +19,21 @@ pub const STANZA: &str = "keyward";
 
 /// What the context binds a file to: whoever opens it gives the same.
 pub type Context = BTreeMap<String, String>;
+
+/// What asks an agent and waits for the answer.
+pub trait Ask {
+    /// Asks and waits for the answer.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    fn ask<O: Operation + Into<Request>>(&mut self, operation: O) -> Result<O::Reply, Error>;
+}
+
+impl Ask for Client {
+    fn ask<O: Operation + Into<Request>>(&mut self, operation: O) -> Result<O::Reply, Error> {
+        self.call(operation)
+    }
+}
 
 /// A stanza of the type `keyward`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +100,7 @@ fn is_id(text: &str) -> bool {
 /// # Errors
 /// The agent refuses one of the keys, or can't be asked.
 pub fn new_file_key(
-    client: &mut Client,
+    client: &mut impl Ask,
     keys: &[String],
     context: Option<&Context>,
 ) -> Result<(FileKey, Vec<Stanza>), SealError> {
@@ -95,7 +110,7 @@ pub fn new_file_key(
         move |error| SealError::Agent { key, error }
     };
     let made = client
-        .call(GenerateDataKey {
+        .ask(GenerateDataKey {
             key: first.clone(),
             context: context.cloned(),
             length: u32::try_from(FileKey::LENGTH).ok(),
@@ -113,7 +128,7 @@ pub fn new_file_key(
     stanzas.push(recipient.into_stanza());
     for key in others {
         let made = client
-            .call(Encrypt {
+            .ask(Encrypt {
                 key: key.clone(),
                 plaintext: SecretBytes::copy_from(file_key.secret().expose()),
                 context: context.cloned(),
@@ -159,7 +174,7 @@ pub enum SealError {
 /// # Errors
 /// No stanza is of the type `keyward`, none opens, or the agent can't be asked.
 pub fn open_file_key(
-    client: &mut Client,
+    client: &mut impl Ask,
     stanzas: &[Stanza],
     context: Option<&Context>,
 ) -> Result<FileKey, OpenError> {
@@ -174,7 +189,7 @@ pub fn open_file_key(
     }
     let mut attempts = Vec::new();
     for recipient in recipients {
-        let opened = client.call(Decrypt {
+        let opened = client.ask(Decrypt {
             ciphertext: recipient.ciphertext.into(),
             key: Some(recipient.key.clone()),
             context: context.cloned(),
