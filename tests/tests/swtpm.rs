@@ -1,5 +1,5 @@
 //! The harness of TPM tests does what it says.
-#![allow(clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::{
     io::{Read as _, Write as _},
