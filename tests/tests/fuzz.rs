@@ -27,7 +27,7 @@ use keyward_protocol::{Algorithm, CoseKey, KeyType, Purpose, SecretBytes, cbor};
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 9] = [
+const TARGETS: [(&str, Target); 10] = [
     ("client_message", targets::client_message),
     ("server_message", targets::server_message),
     ("frame_reader", targets::frame_reader),
@@ -36,6 +36,7 @@ const TARGETS: [(&str, Target); 9] = [
     ("backup", targets::backup),
     ("ciphertext", targets::ciphertext),
     ("age_header", targets::age_header),
+    ("tss2_key_file", targets::tss2_key_file),
     ("tcti", targets::tcti),
 ];
 

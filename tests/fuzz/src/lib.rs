@@ -18,6 +18,8 @@ use keyward_protocol::operation::{
     Unwrapped, Verified,
 };
 use keyward_protocol::{CoseKey, SecretBytes, Thumbprint};
+use keyward_worker::tpm::key_file::KeyFile;
+use keyward_worker::tpm::store::Entry;
 use minicbor::{Decode, Encode};
 
 /// What a client sends to the agent.
@@ -187,6 +189,22 @@ pub fn tcti(data: &[u8]) {
             assert_eq!(tcti.device().is_some(), whole.starts_with("device:/dev/"));
         }
         Err(error) => assert!(!error.what.is_empty() && !error.hint.is_empty()),
+    }
+}
+
+/// The file of a TPM key, alone and as the worker keeps it.
+pub fn tss2_key_file(data: &[u8]) {
+    if let Ok(key) = KeyFile::from_pem(data) {
+        // It may have had text before it, and the TRUE of tpm2-openssl.
+        let pem = key.to_pem().expect("it is not longer than what was read");
+        assert_eq!(KeyFile::from_pem(pem.as_bytes()), Ok(key));
+    }
+    if let Ok(entry) = Entry::from_text(data) {
+        assert_eq!(KeyFile::from_pem(data).as_ref(), Ok(&entry.key));
+        // Escapes that need not be can make it shorter, and then a label is too long.
+        if let Ok(text) = entry.to_text() {
+            assert_eq!(Entry::from_text(text.as_bytes()), Ok(entry));
+        }
     }
 }
 
