@@ -123,6 +123,8 @@ struct Entry {
     algorithm: Option<Algorithm>,
     digest: Option<[u8; 32]>,
     length: Option<usize>,
+    /// Nothing of the version was on the token before.
+    fresh: bool,
     intent: Option<u64>,
     registry: Option<RegistryMark>,
     detail: Option<String>,

@@ -292,6 +292,37 @@ impl Site {
         lines
     }
 
+    /// Writes an intent behind the end of the log of a daemon that does not run: what it would have
+    /// written before it died. The log's last mark of the registry is in it unless `fields` has one.
+    ///
+    /// # Panics
+    /// If the log has no mark yet, or can't be written.
+    #[track_caller]
+    pub fn intend(&self, fields: &serde_json::Value) {
+        let records = self.audit();
+        let last = records.last().expect("a record");
+        let marked = records.iter().rfind(|record| !record["registry"].is_null());
+        let mut intent = serde_json::json!({
+            "seq": last["seq"].as_u64().expect("a number") + 1,
+            "time": last["time"],
+            "kind": "manage-intent",
+            "registry": marked.expect("a mark")["registry"],
+        });
+        for (name, value) in fields.as_object().expect("fields") {
+            intent[name] = value.clone();
+        }
+        let folder = fs::read_dir(self.state().join("audit")).expect("the folder of the log");
+        let segment = folder
+            .map(|entry| entry.expect("an entry of the folder").path())
+            .filter(|path| path.extension().is_some_and(|e| e == "jsonl"))
+            .max()
+            .expect("a segment of the log");
+        let lines = fs::read_to_string(&segment).expect("a segment of the log");
+        // Room that was taken ahead is behind the last line.
+        let lines = lines.trim_end_matches('\0');
+        fs::write(&segment, format!("{lines}{intent}\n")).expect("a segment of the log");
+    }
+
     /// `keywardd` with this site's configuration, its output caught, not started yet.
     #[must_use]
     pub fn keywardd(&self) -> Command {

@@ -22,6 +22,9 @@ pub struct OpenIntent {
     pub alias: Option<String>,
     /// The token's name.
     pub token: Option<String>,
+    /// The token had nothing of the version before.
+    #[serde(default)]
+    pub fresh: bool,
     /// The registry before it.
     pub registry: Option<RegistryMark>,
 }
@@ -52,6 +55,7 @@ impl Change {
             version_id: record.version.map(|id| id.uuid()),
             alias: record.alias.map(str::to_owned),
             token: record.token.map(str::to_owned),
+            fresh: record.fresh,
             registry: record.registry,
         });
         Self::some(opens, record.kind, record.intent, record.registry)
@@ -68,6 +72,7 @@ impl Change {
             version_id: uuid(stored.version),
             alias: stored.alias,
             token: stored.token,
+            fresh: stored.fresh,
             registry: stored.registry,
         });
         Self::some(opens, stored.kind, stored.intent, stored.registry)

@@ -107,6 +107,10 @@ pub struct Record<'a> {
     /// The length of what was encrypted, or of what was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub length: Option<u64>,
+    /// An intent: the token had nothing of the version before, so what is there later was made for
+    /// it and may be undone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub fresh: bool,
     /// The number of the intent that this is the outcome of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intent: Option<u64>,
@@ -140,6 +144,7 @@ impl<'a> Record<'a> {
             alg: None,
             digest: None,
             length: None,
+            fresh: false,
             intent: None,
             registry: None,
             cut: None,
@@ -238,6 +243,8 @@ pub(super) struct Stored<'a> {
     pub(super) version: Option<String>,
     pub(super) alias: Option<String>,
     pub(super) token: Option<String>,
+    #[serde(default)]
+    pub(super) fresh: bool,
     pub(super) intent: Option<u64>,
     pub(super) registry: Option<RegistryMark>,
 }

@@ -60,6 +60,23 @@ pub fn check_mark(found: &Found, registry: &Registry) -> MarkCheck {
 }
 
 impl Registry {
+    /// Whether the change of an open intent was made, as far as the registry tells: that something
+    /// else was changed since says nothing of it.
+    #[must_use]
+    pub fn was_made(&self, intent: &OpenIntent) -> Option<bool> {
+        let tells = matches!(
+            intent.op.as_str(),
+            "enable" | "disable" | "mark-compromised" | "destroy"
+        );
+        match intent.registry {
+            Some(before) if before == self.mark => Some(false),
+            Some(before) if before.generation < self.mark.generation => {
+                (tells && self.shows(intent)).then_some(true)
+            }
+            _ => None,
+        }
+    }
+
     /// Whether an open intent may stand for a change: the registry has what it was to bring about.
     fn shows(&self, intent: &OpenIntent) -> bool {
         let key = intent.key.and_then(|id| self.keys.get(&id));

@@ -57,6 +57,7 @@ pub(in crate::request) async fn intend(
     record.alias = entry.alias.as_deref();
     record.token = entry.token.as_deref();
     record.length = entry.length.map(|length| length as u64);
+    record.fresh = entry.fresh;
     record.registry = match op {
         // A person has said that it is the right one.
         "accept-registry" => Some(mark(agent)),
@@ -76,6 +77,7 @@ pub(in crate::request) async fn intend(
         version_id: entry.version.map(|id| id.uuid()),
         token: entry.token.clone(),
         alias: entry.alias.clone(),
+        fresh: entry.fresh,
         registry: record.registry,
     })
 }

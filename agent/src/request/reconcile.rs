@@ -116,7 +116,8 @@ impl Enroller {
         });
     }
 
-    /// Writes the outcomes of changes that no token had a part in: the registry has them or not.
+    /// Writes the outcomes of changes that no token had a part in: the registry has them, or not, or
+    /// does not tell.
     pub(crate) async fn finish_without_tokens(&self) {
         if self.0.management_refused.borrow().is_some() {
             return;
@@ -128,13 +129,14 @@ impl Enroller {
             record.version = intent.version_id.map(VersionId::from);
             record.alias = intent.alias.as_deref();
             record.intent = Some(intent.audit_id);
-            let before = intent.registry.map(|mark| mark.generation);
-            let changed = before.is_some_and(|before| before < mark(&self.0).generation);
-            let (outcome, detail) = if changed {
-                (Outcome::Ok, "finished: the registry was changed since")
-            } else {
-                let failed = Outcome::Failed(ErrorCode::Internal);
-                (failed, "undone: the registry was not changed")
+            let made = self.0.registry.borrow().was_made(intent);
+            let (outcome, detail) = match made {
+                Some(true) => (Outcome::Ok, "finished: the registry shows it"),
+                Some(false) => {
+                    let failed = Outcome::Failed(ErrorCode::Internal);
+                    (failed, "undone: the registry was not changed")
+                }
+                None => UNKNOWN,
             };
             record.detail = Some(detail);
             if self.tell(record, outcome).await.is_err() {
@@ -154,8 +156,8 @@ impl Enroller {
             {
                 (Outcome::Ok, "adopted: the registry has the key")
             }
-            // Nobody was told of the key, so nobody can miss it.
-            ("create" | "import" | "rotate", _, Some(version)) => {
+            // It was not there before and nobody was told of it, so nobody can miss it.
+            ("create" | "import" | "rotate", _, Some(version)) if intent.fresh => {
                 if !token.destroy_orphan(version).await {
                     return false;
                 }

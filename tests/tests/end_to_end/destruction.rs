@@ -1,7 +1,5 @@
 //! A key that several tokens have is destroyed on each of them, or says what is left.
 
-use std::fs;
-
 use keyward_client::protocol::{
     ErrorCode, KeyState, KeyType, Purpose, SecretBytes,
     operation::{
@@ -108,30 +106,11 @@ fn wait_until_destroyed(daemon: &Daemon, id: &str) {
     assert!(wait_for(closed, PATIENCE), "{:?}", daemon.audit());
 }
 
-/// Writes an intent to destroy behind the end of the log of a daemon that does not run: what it
-/// would have written before it died.
+/// What a daemon would have written before it died.
+#[track_caller]
 fn intend(daemon: &Daemon, key: &KeyDescription, version: usize, token: &str) {
-    let records = daemon.audit();
-    let last = records.last().expect("a record");
-    let mark = records.iter().rev().find(|r| !r["registry"].is_null());
-    let intent = json!({
-        "seq": last["seq"].as_u64().unwrap() + 1,
-        "time": last["time"],
-        "kind": "manage-intent",
-        "op": "destroy",
-        "key": key.id,
-        "version": key.versions[version].id,
-        "token": token,
-        "registry": mark.expect("a mark")["registry"],
-    });
-    let folder = fs::read_dir(daemon.state().join("audit")).unwrap();
-    let segments = folder.map(|entry| entry.unwrap().path());
-    let segment = segments.filter(|path| path.extension().is_some_and(|e| e == "jsonl"));
-    let segment = segment.max().expect("a segment");
-    // Room that was taken ahead is behind the last line.
-    let lines = fs::read_to_string(&segment).unwrap();
-    let lines = lines.trim_end_matches('\0');
-    fs::write(&segment, format!("{lines}{intent}\n")).unwrap();
+    let version = &key.versions[version].id;
+    daemon.intend(&json!({ "op": "destroy", "key": key.id, "version": version, "token": token }));
 }
 
 #[test]

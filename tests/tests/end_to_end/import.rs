@@ -336,6 +336,11 @@ fn an_object_that_was_there_before_an_import_is_not_destroyed() {
     let again = further("k", "spare", pkcs8("", Purpose::Sign, &der));
     let failure = refused(daemon.client().call(again));
     assert_eq!(failure.code, ErrorCode::Exists, "{failure}");
+    let records = daemon.audit();
+    let intends = |r: &&serde_json::Value| r["op"] == "import" && r["kind"] == "manage-intent";
+    let intents: Vec<_> = records.iter().filter(intends).collect();
+    assert_eq!(intents.len(), 1, "it is seen before anything is intended");
+    assert_eq!(intents[0]["fresh"], true);
     assert_eq!(daemon.fault("spare").calls("C_DestroyObject"), 0);
     assert_eq!(worker.call(Work::Inspect(id)), outcome);
 }

@@ -35,6 +35,7 @@ mod pin;
 mod policy;
 mod queue;
 mod readme;
+mod reconcile;
 mod rescan;
 mod rollback;
 mod rotation;

@@ -29,6 +29,7 @@ fn manage(audit: &Audit) -> OpenIntent {
         version: Some(version),
         alias: Some("web"),
         token: Some("main"),
+        fresh: true,
         registry: Some(mark(4)),
         ..Record::new(Kind::ManageIntent, "create")
     };
@@ -48,6 +49,7 @@ fn manage(audit: &Audit) -> OpenIntent {
         version_id: Some(version.uuid()),
         alias: Some("web".into()),
         token: Some("main".into()),
+        fresh: true,
         registry: Some(mark(4)),
     }
 }

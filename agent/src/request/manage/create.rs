@@ -36,6 +36,8 @@ impl With<'_> {
         let version = VersionId::random();
         entry.key = Some(key);
         entry.version = Some(version);
+        // Its id is a random one.
+        entry.fresh = true;
         entry.alias.clone_from(&op.alias);
         entry.token = Some(token.name().to_owned());
         entry.detail = Some(format!("{} {}", op.purpose, op.key_type));

@@ -17,7 +17,7 @@ use super::prove::{Claim, Known};
 use super::{Changing, is_unknown, mark, placement, registry_refused, undo_deadline, unexpected};
 use crate::audit::{OpenIntent, Outcome as Ending};
 use crate::registry::{Key, NewKey, Placement, Version};
-use crate::request::usage::current;
+use crate::request::usage::{current, misbehaved};
 use crate::request::{Entry, With, read};
 use crate::worker::Token;
 
@@ -48,6 +48,13 @@ impl With<'_> {
         for token in &tokens {
             token.refuse_unless_ready()?;
         }
+        // The id of a new key is a random one; what a token has of another is somebody else's.
+        if existing.is_some() {
+            for token in &tokens {
+                self.refuse_what_is_there(token, plan.version).await?;
+            }
+        }
+        entry.fresh = true;
         entry.key = Some(plan.key);
         entry.version = Some(plan.version);
         entry.alias.clone_from(&op.alias);
@@ -219,6 +226,25 @@ impl With<'_> {
             known: Known::Secret(secret),
         };
         self.prove(token, claim).await
+    }
+
+    /// Refuses to import where the token has an object of that id, which nobody has placed there for
+    /// this key: whatever undoes the import would destroy it.
+    async fn refuse_what_is_there(&self, token: &Token, version: VersionId) -> Result<(), Failure> {
+        let inspect = Work::Inspect(version);
+        match token.call(self.authorised, inspect, self.deadline).await {
+            Ok(Outcome::Key(None)) => Ok(()),
+            Ok(Outcome::Key(Some(_))) => Err(Failure::new(
+                ErrorCode::Exists,
+                format!(
+                    "token {} has an object with the id {version} already, and the registry does not have it there",
+                    token.name()
+                ),
+            )
+            .hint(format!("keyward token rescan {}", token.name()))),
+            Ok(_) => Err(misbehaved(token)),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// Puts the key into one token and proves that it is there; a failure comes with whether there

@@ -27,6 +27,8 @@ impl With<'_> {
         let (token, number) = self.check_rotate(key)?;
         let version = VersionId::random();
         entry.version = Some(version);
+        // Its id is a random one.
+        entry.fresh = true;
         entry.token = Some(token.name().to_owned());
         entry.detail = Some(format!("version {number}"));
         let intent = intend(agent, self.origin, "rotate", entry).await?;

@@ -1,0 +1,123 @@
+//! What a crash left open is ended at the next start, and nobody is told more than is known.
+
+use keyward_backend::VersionId;
+use keyward_backend::message::{Generate, Outcome, Work};
+use keyward_client::protocol::{
+    KeyType, Purpose,
+    operation::{Alias, Disable, MarkCompromised},
+};
+use keyward_tests::{Daemon, PATIENCE, Setup, Worker, wait_for};
+use serde_json::{Value, json};
+
+/// What the outcomes of the intents that have no caller say, oldest first: the operation, `ok` or
+/// not, and the words.
+fn ended(daemon: &Daemon) -> Vec<[String; 3]> {
+    let records = daemon.audit();
+    let ended = |record: &&Value| {
+        record["kind"] == "manage-outcome"
+            && !record["intent"].is_null()
+            && record["caller"].is_null()
+            && record["op"] != "pin-token"
+    };
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let outcomes = records.iter().filter(ended);
+    outcomes
+        .map(|record| ["op", "outcome", "detail"].map(|field| text(&record[field])))
+        .collect()
+}
+
+/// Has a daemon start over an intent of each of those, and gives what it makes of them.
+#[track_caller]
+fn restarted_over(daemon: &mut Daemon, intents: &[Value]) -> Vec<[String; 3]> {
+    daemon.terminate();
+    for intent in intents {
+        daemon.intend(intent);
+    }
+    daemon.start_again();
+    assert_eq!(daemon.status().management_refused, None);
+    let all = || ended(daemon).len() == intents.len();
+    assert!(wait_for(all, PATIENCE), "{:?}", daemon.audit());
+    ended(daemon)
+}
+
+const UNKNOWN: &str = "whether it was done is not known";
+
+#[test]
+fn a_change_of_the_registry_alone_is_told_by_what_the_registry_shows() {
+    let mut daemon = Daemon::start(Setup::new());
+    let key = |name: &str| daemon.create_signer(name).id;
+    let [a, b] = ["a", "b"].map(key);
+    let mut client = daemon.client();
+    client.call(Disable { key: "a".into() }).expect("disabled");
+    let records = daemon.audit();
+    let disable = |record: &&Value| record["op"] == "disable" && record["kind"] == "manage-intent";
+    let old = records.iter().find(disable).expect("its intent")["registry"].clone();
+    let marked = client.call(MarkCompromised { key: "b".into() });
+    marked.expect("marked");
+    drop(client);
+    let intent = |op: &str, key: &str| json!({ "op": op, "key": key });
+    let earlier = |op: &str, key: &str| json!({ "op": op, "key": key, "registry": old });
+    let ended = restarted_over(
+        &mut daemon,
+        &[
+            // Nothing was changed behind it.
+            intent("enable", &a),
+            // Something was: just this, something else, something that can't be told.
+            earlier("mark-compromised", &b),
+            earlier("enable", &b),
+            earlier("disable", &a),
+            earlier("alias", &a),
+            earlier("tag", &a),
+            earlier("restore", &a),
+        ],
+    );
+    let (undone, shown) = (
+        "undone: the registry was not changed",
+        "finished: the registry shows it",
+    );
+    let expected = [
+        ["enable", "internal", undone],
+        ["mark-compromised", "ok", shown],
+        ["enable", "internal", UNKNOWN],
+        ["disable", "ok", shown],
+        ["alias", "internal", UNKNOWN],
+        ["tag", "internal", UNKNOWN],
+        ["restore", "internal", UNKNOWN],
+    ];
+    assert_eq!(ended, expected.map(|outcome| outcome.map(str::to_owned)));
+    let alias = daemon.client().call(Alias {
+        key: b,
+        add: vec!["c".into()],
+        remove: Vec::new(),
+    });
+    alias.expect("management goes on");
+}
+
+#[test]
+fn an_object_is_destroyed_only_if_it_is_known_not_to_have_been_there_before() {
+    let mut daemon = Daemon::start(Setup::new());
+    let key = daemon.create_signer("k");
+    let mut worker = Worker::ready(daemon.hsm("main"), None);
+    let mut made = || {
+        let id = VersionId::random();
+        let outcome = worker.call(Work::Generate(Generate {
+            id,
+            label: "theirs".to_owned(),
+            key_type: KeyType::P256,
+            purpose: Purpose::Sign,
+        }));
+        assert!(matches!(outcome, Outcome::Key(Some(_))), "{outcome:?}");
+        id
+    };
+    let [there, orphan] = [made(), made()];
+    let import = |id: VersionId, fresh: bool| json!({ "op": "import", "key": key.id, "version": id.to_string(), "token": "main", "fresh": fresh });
+    let ended = restarted_over(&mut daemon, &[import(there, false), import(orphan, true)]);
+    let expected = [
+        ["import", "internal", UNKNOWN],
+        ["import", "token-failed", "undone: the orphan is destroyed"],
+    ];
+    assert_eq!(ended, expected.map(|outcome| outcome.map(str::to_owned)));
+    let there = worker.call(Work::Inspect(there));
+    assert!(matches!(there, Outcome::Key(Some(_))), "{there:?}");
+    assert_eq!(worker.call(Work::Inspect(orphan)), Outcome::Key(None));
+}
