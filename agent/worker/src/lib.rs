@@ -8,7 +8,10 @@
 #![forbid(unsafe_code)]
 
 pub mod credential;
+mod digest;
+pub mod oaep;
 pub mod pkcs11;
+pub mod point;
 pub mod private_key;
 pub mod probe;
 pub mod process;

@@ -9,16 +9,20 @@ use keyward_worker::probe;
 const HELP: &str = "\
 keyward-worker: drives one token for keywardd
 
-Usage: keyward-worker pkcs11 NAME
+Usage: keyward-worker pkcs11|tpm NAME
        keyward-worker probe pkcs11 MODULE [OPTION]...
+       keyward-worker probe tpm TCTI [OPTION]...
        keyward-worker init-token pkcs11 MODULE LABEL [OPTION]...
+       keyward-worker init-token tpm TCTI FOLDER [OPTION]...
        keyward-worker --help | --version
 
 keywardd starts one for each token of its configuration and gives it a socket as stdin;
 there is no use in starting it by hand. `keyward status` shows the workers that run.
 
-`probe` prints a JSON document of the module's tokens. `init-token` makes a token of SoftHSM,
-and of nothing else; it reads two lines, the PIN of the security officer and that of the user.
+`probe` prints a JSON document of the module's tokens, or of the TPM. `init-token pkcs11` makes a
+token of SoftHSM, and of nothing else; it reads two lines, the PIN of the security officer and that
+of the user. `init-token tpm` makes the TPM's storage root key if there is none, and a folder for
+keys; it reads one line, the PIN, which can be empty.
 `keyward init` uses both. Options: --read=PATH, --write=PATH, --sockets=none|unix|inet,
 --best-effort (run where the kernel can't seal).
 ";
@@ -42,7 +46,9 @@ fn main() -> ExitCode {
         ["init-token", "pkcs11", module, label, options @ ..] => {
             probe::init_token(module, label, options)
         }
-        ["pkcs11", name] => keyward_worker::process::run(name),
+        ["probe", "tpm", tcti, options @ ..] => probe::probe_tpm(tcti, options),
+        ["init-token", "tpm", tcti, keys, options @ ..] => probe::init_tpm(tcti, keys, options),
+        ["pkcs11" | "tpm", name] => keyward_worker::process::run(name),
         _ => {
             eprintln!("keyward-worker: error: not what this program takes: {arguments:?}");
             eprintln!("hint: keyward-worker --help");

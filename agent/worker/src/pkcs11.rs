@@ -11,7 +11,6 @@ mod key_wrap;
 mod locator;
 mod login;
 mod mechanism;
-pub mod oaep;
 mod opening;
 pub mod public_key;
 mod read_back;

@@ -6,6 +6,7 @@
 
 mod options;
 mod softhsm;
+mod tpm;
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::slot::Slot;
+use keyward_protocol::SecretBytes;
 use keyward_sys::process::{die_with_parent, exit_immediately, harden};
 use keyward_sys::sandbox;
 use serde_json::{Value, json};
@@ -27,7 +29,7 @@ pub fn probe(module: &str, options: &[&str]) -> ExitCode {
     end(prepare(module, options).and_then(|(module, out)| {
         let found = look(&module)?;
         answer(out, &found)?;
-        Ok(module)
+        Ok(Some(module))
     }))
 }
 
@@ -38,9 +40,24 @@ pub fn init_token(module: &str, label: &str, options: &[&str]) -> ExitCode {
         let pins = softhsm::Pins::read()?;
         let made = softhsm::make(&module, label, &pins)?;
         answer(out, &made)?;
-        Ok(module)
+        Ok(Some(module))
     }))
 }
+
+/// Prints what a TPM says of itself.
+#[must_use]
+pub fn probe_tpm(tcti: &str, options: &[&str]) -> ExitCode {
+    end(tpm::look(tcti, options).map(|()| None))
+}
+
+/// Makes a token of a TPM: its storage root key, and a folder for the keys.
+#[must_use]
+pub fn init_tpm(tcti: &str, keys: &str, options: &[&str]) -> ExitCode {
+    end(tpm::make(tcti, keys, options).map(|()| None))
+}
+
+/// The longest line that is read.
+const LONGEST: usize = 255;
 
 /// Why there is no result, for people.
 type Failure = String;
@@ -52,6 +69,17 @@ fn prepare(module: &str, options: &[&str]) -> Result<(Pkcs11, File), Failure> {
         return Err("the module must be named by its whole path".to_owned());
     }
     let options = Options::parse(options)?;
+    let out = seal_for(&options, Some(module))?;
+    let pkcs11 =
+        Pkcs11::new(module).map_err(|error| format!("it can't be loaded: {}", describe(&error)))?;
+    pkcs11
+        .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
+        .map_err(|error| format!("it can't be initialised: {}", describe(&error)))?;
+    Ok((pkcs11, out))
+}
+
+/// Hardens and seals the process; stdout is put aside for the result.
+fn seal_for(options: &Options, module: Option<&Path>) -> Result<File, Failure> {
     let io = |error: io::Error| error.to_string();
     harden().map_err(io)?;
     die_with_parent(None).map_err(io)?;
@@ -59,12 +87,30 @@ fn prepare(module: &str, options: &[&str]) -> Result<(Pkcs11, File), Failure> {
         .and_then(|out| rustix::stdio::dup2_stdout(rustix::stdio::stderr()).map(|()| out))
         .map_err(|error| format!("stdout can't be put aside: {error}"))?;
     sandbox::seal(&options.sandbox(module), options.requirement()).map_err(|e| e.to_string())?;
-    let pkcs11 =
-        Pkcs11::new(module).map_err(|error| format!("it can't be loaded: {}", describe(&error)))?;
-    pkcs11
-        .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
-        .map_err(|error| format!("it can't be initialised: {}", describe(&error)))?;
-    Ok((pkcs11, File::from(out)))
+    Ok(File::from(out))
+}
+
+/// One line of stdin, a byte at a time, so that no buffer has it that is not wiped.
+fn line() -> Result<SecretBytes, Failure> {
+    let mut bytes = SecretBytes::zeroed(LONGEST);
+    let mut length = 0;
+    loop {
+        let mut byte = zeroize::Zeroizing::new([0; 1]);
+        match rustix::io::read(rustix::stdio::stdin(), byte.as_mut()) {
+            Ok(0) => break,
+            Ok(_) if byte.contains(&b'\n') => break,
+            Ok(_) => {
+                let place = bytes.expose_mut().get_mut(length..).unwrap_or_default();
+                let place = place.first_mut().ok_or("a PIN is too long")?;
+                *place = byte.iter().copied().next().unwrap_or_default();
+                length = length.saturating_add(1);
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(format!("the PINs can't be read: {error}")),
+        }
+    }
+    bytes.truncate(length);
+    Ok(bytes)
 }
 
 fn look(module: &Pkcs11) -> Result<Value, Failure> {
@@ -120,11 +166,11 @@ fn answer(mut out: File, result: &Value) -> Result<(), Failure> {
 }
 
 /// Ends without destructors and `atexit`, in which modules crash.
-fn end(done: Result<Pkcs11, Failure>) -> ExitCode {
+fn end(done: Result<Option<Pkcs11>, Failure>) -> ExitCode {
     match done {
         Ok(module) => {
             // The result is out; a module that does not end well is no news.
-            let _ = module.finalize();
+            let _ = module.map(Pkcs11::finalize);
             exit_immediately(0)
         }
         Err(why) => {

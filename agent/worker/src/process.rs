@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use keyward_backend::BackendError;
 use keyward_backend::message::MAX_PACKET;
 use keyward_backend::start::{Hardware, SocketKinds, Start};
+use keyward_backend::tcti::Tcti;
 use keyward_backend::token::Protection;
 use keyward_sys::fd::{receive_blocking, stdin_socket};
 use keyward_sys::process::{die_with_parent, exit_immediately, harden};
@@ -17,6 +18,7 @@ use zeroize::Zeroizing;
 use crate::credential::Credentials;
 use crate::pkcs11::Token;
 use crate::serve::{self, Settings};
+use crate::tpm::Tpm;
 
 /// What a process needs to load a library and what that library itself commonly reads.
 ///
@@ -51,15 +53,9 @@ pub fn run(name: &str) -> ExitCode {
     let settings = Settings::new(start.threads, start.spin_us);
     let prepared = prepare(&start);
     let ended = match prepared {
-        Ok(token) => {
-            // The threads that serve live as long as the process.
-            let token: &'static Token = Box::leak(Box::new(token));
+        Ok(loaded) => {
             let credentials = Credentials::new(start.pin_file, start.remembered_pin);
-            let ended = serve::serve(socket, token, credentials, settings);
-            if matches!(ended, Ok(serve::End::Idle)) {
-                token.finalize();
-            }
-            ended
+            loaded.serve(socket, credentials, settings)
         }
         Err(error) => {
             eprintln!("keyward-worker {name}: error: {error}");
@@ -92,28 +88,74 @@ fn begin(name: &str) -> io::Result<(OwnedFd, Start)> {
     Ok((socket, start))
 }
 
-/// Seals the process, then loads the module.
-fn prepare(start: &Start) -> Result<Token, BackendError> {
-    let Hardware::Pkcs11 { module, uri } = &start.hardware else {
-        return Err(BackendError::DeviceFailed(
-            "this keyward-worker drives PKCS#11 tokens only; install the one of this keywardd"
-                .to_owned(),
-        ));
+/// The code that drives the token. The threads that serve live as long as the process.
+enum Loaded {
+    Pkcs11(&'static Token),
+    Tpm(&'static Tpm),
+}
+
+impl Loaded {
+    /// Serves to the end.
+    fn serve(
+        self,
+        socket: OwnedFd,
+        credentials: Credentials,
+        settings: Settings,
+    ) -> Result<serve::End, serve::ServeError> {
+        match self {
+            Self::Pkcs11(token) => {
+                let ended = serve::serve(socket, token, credentials, settings);
+                if matches!(ended, Ok(serve::End::Idle)) {
+                    token.finalize();
+                }
+                ended
+            }
+            Self::Tpm(token) => {
+                let ended = serve::serve(socket, token, credentials, settings);
+                if matches!(ended, Ok(serve::End::Idle)) {
+                    token.close();
+                }
+                ended
+            }
+        }
+    }
+}
+
+/// Seals the process, then loads what drives the token.
+fn prepare(start: &Start) -> Result<Loaded, BackendError> {
+    let module = match &start.hardware {
+        Hardware::Pkcs11 { module, .. } => Some(Path::new(module)),
+        _ => None,
     };
-    let module = Path::new(module);
     let requirement = match start.sandbox.enforce {
         true => Requirement::Enforce,
         false => Requirement::BestEffort,
     };
     let holds = sandbox::seal(&sandbox_of(start, module), requirement)
         .map_err(|error| BackendError::DeviceFailed(error.to_string()))?;
-    Token::load(module, uri, protections(&holds, start.sandbox.sockets))
+    let protections = protections(&holds, start.sandbox.sockets);
+    match &start.hardware {
+        Hardware::Pkcs11 { module, uri } => {
+            let token = Token::load(Path::new(module), uri, protections)?;
+            Ok(Loaded::Pkcs11(Box::leak(Box::new(token))))
+        }
+        Hardware::Tpm { tcti, keys } => {
+            let tcti =
+                Tcti::parse(tcti).map_err(|error| BackendError::DeviceFailed(error.to_string()))?;
+            let token = Tpm::new(tcti, Path::new(keys), protections)?;
+            Ok(Loaded::Tpm(Box::leak(Box::new(token))))
+        }
+        _ => Err(BackendError::DeviceFailed(
+            "this keyward-worker does not drive such tokens; install the one of this keywardd"
+                .to_owned(),
+        )),
+    }
 }
 
-fn sandbox_of(start: &Start, module: &Path) -> Sandbox {
+fn sandbox_of(start: &Start, module: Option<&Path>) -> Sandbox {
     let mut read: Vec<PathBuf> = COMMON_READ.iter().map(PathBuf::from).collect();
     read.extend(start.sandbox.read.iter().map(PathBuf::from));
-    read.extend(module_folder(module));
+    read.extend(module.into_iter().flat_map(module_folder));
     read.extend(start.pin_file.iter().map(PathBuf::from));
     Sandbox {
         read,

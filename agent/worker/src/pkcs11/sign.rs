@@ -7,9 +7,9 @@ use keyward_backend::message::Sign;
 use keyward_backend::{BackendError, Result};
 use keyward_protocol::operation::SignInput;
 use keyward_protocol::{Algorithm, KeyType};
-use sha2::{Digest, Sha256, Sha384};
 
 use super::session::{Key, Session};
+use crate::digest::digest;
 
 /// DigestInfo of SHA-256 without the digest (RFC 8017 §9.2, note 1).
 const SHA256_INFO: [u8; 19] = [
@@ -31,33 +31,10 @@ impl Session<'_> {
 
 /// What the token gets: the digest where it is to be hashed, so that all tokens get the same.
 fn to_be_signed(sign: &Sign) -> Result<Vec<u8>> {
-    let digest = match (&sign.input, sign.algorithm) {
-        (SignInput::Message(message), Algorithm::Ed25519) => return Ok(message.clone()),
-        (SignInput::Digest(_), Algorithm::Ed25519) => {
-            return Err(BackendError::Invalid(
-                "Ed25519 signs messages, not digests".to_owned(),
-            ));
-        }
-        (SignInput::Absorbed(_), _) => {
-            return Err(BackendError::Invalid(
-                "a stream is the agent's own; a worker signs a message or a digest".to_owned(),
-            ));
-        }
-        (SignInput::Message(message), Algorithm::Esp384) => Sha384::digest(message).to_vec(),
-        (SignInput::Message(message), _) => Sha256::digest(message).to_vec(),
-        (SignInput::Digest(digest), algorithm) => {
-            if algorithm.digest_length() != Some(digest.len()) {
-                return Err(BackendError::Invalid(format!(
-                    "a digest of {} bytes is not one for {algorithm}",
-                    digest.len()
-                )));
-            }
-            digest.clone()
-        }
-    };
-    Ok(match sign.algorithm {
-        Algorithm::Rs256 => [SHA256_INFO.as_slice(), &digest].concat(),
-        _ => digest,
+    Ok(match (&sign.input, sign.algorithm) {
+        (SignInput::Message(message), Algorithm::Ed25519) => message.clone(),
+        (_, Algorithm::Rs256) => [SHA256_INFO.as_slice(), &digest(sign)?].concat(),
+        _ => digest(sign)?,
     })
 }
 
@@ -130,6 +107,7 @@ fn full_width(signature: Vec<u8>, length: usize, algorithm: Algorithm) -> Result
 )]
 mod tests {
     use keyward_backend::VersionId;
+    use sha2::{Digest, Sha256};
 
     use super::*;
 

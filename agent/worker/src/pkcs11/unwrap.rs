@@ -16,10 +16,10 @@ use zeroize::Zeroize;
 
 use super::Token;
 use super::error::Attempt;
-use super::oaep;
 use super::opening::{finish, take};
 use super::session::{Key, Session};
 use super::token::Found;
+use crate::oaep;
 
 /// The hashes that the token has refused for OAEP. Each is asked for once: SoftHSM 2.6.1 has SHA-1.
 #[derive(Debug, Default)]
@@ -64,7 +64,7 @@ impl Session<'_> {
                 ))
                 .into());
             }
-            let ciphertext = in_range(&unwrap.ciphertext, &key.modulus);
+            let ciphertext = oaep::in_range(&unwrap.ciphertext, &key.modulus);
             let refused = token.oaep.refused(hash);
             let mechanisms = &found.mechanisms;
             // SoftHSM 2.6.1 takes a label and ignores it, so that every ciphertext would open with
@@ -91,19 +91,6 @@ impl Session<'_> {
             )
         })
     }
-}
-
-/// A ciphertext that the RSA operation takes. One of another length or not below the modulus is
-/// replaced by one that does not open, so that it takes the same way and the same time.
-fn in_range(ciphertext: &[u8], modulus: &[u8]) -> Vec<u8> {
-    if ciphertext.len() == modulus.len() && ciphertext < modulus {
-        return ciphertext.to_vec();
-    }
-    let mut one = vec![0; modulus.len()];
-    if let Some(last) = one.last_mut() {
-        *last = 1;
-    }
-    one
 }
 
 fn by_token(
@@ -143,13 +130,7 @@ fn by_decoding(
     }
     let raw = session.decrypt(&Mechanism::RsaX509, key.handle, ciphertext);
     let encoded = raw.map(|mut raw| {
-        // Some tokens leave leading zeros out.
-        let mut encoded = SecretBytes::zeroed(key.modulus.len());
-        let zeros = key.modulus.len().saturating_sub(raw.len());
-        let place = encoded.expose_mut().get_mut(zeros..).unwrap_or_default();
-        if place.len() == raw.len() {
-            place.copy_from_slice(&raw);
-        }
+        let encoded = oaep::full_width(&raw, key.modulus.len());
         raw.zeroize();
         encoded
     });

@@ -38,10 +38,10 @@ impl Options {
     }
 
     /// The same box as a worker's with these lists.
-    pub(super) fn sandbox(&self, module: &Path) -> Sandbox {
+    pub(super) fn sandbox(&self, module: Option<&Path>) -> Sandbox {
         let mut read: Vec<PathBuf> = COMMON_READ.iter().map(PathBuf::from).collect();
         read.extend(self.read.iter().cloned());
-        read.extend(module_folder(module));
+        read.extend(module.into_iter().flat_map(module_folder));
         Sandbox {
             read,
             write: self.write.clone(),
@@ -49,6 +49,16 @@ impl Options {
             sockets: self.sockets,
             role: Role::Worker,
         }
+    }
+
+    /// Also lets a file or folder be changed.
+    pub(super) fn write(&mut self, path: &Path) {
+        self.write.push(path.to_owned());
+    }
+
+    /// Also lets sockets be made.
+    pub(super) fn allow(&mut self, sockets: Sockets) {
+        self.sockets = sockets;
     }
 
     pub(super) fn requirement(&self) -> Requirement {

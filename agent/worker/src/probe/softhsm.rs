@@ -4,16 +4,13 @@ use cryptoki::context::Pkcs11;
 use cryptoki::session::UserType;
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
-use keyward_protocol::SecretBytes;
 use serde_json::{Value, json};
 
-use super::{Failure, plain, token};
+use super::{Failure, line, plain, token};
 use crate::pkcs11::describe;
 
 /// What SoftHSM calls its maker. Initialising a token destroys what is in it, so no other is touched.
 const SOFTHSM: &str = "SoftHSM project";
-/// The longest line that is read.
-const LONGEST: usize = 255;
 
 /// The PINs of a new token.
 pub(super) struct Pins {
@@ -25,33 +22,16 @@ impl Pins {
     /// Two lines of stdin.
     pub(super) fn read() -> Result<Self, Failure> {
         Ok(Self {
-            officer: line()?,
-            user: line()?,
+            officer: pin()?,
+            user: pin()?,
         })
     }
 }
 
-/// One line, a byte at a time, so that no buffer has it that is not wiped.
-fn line() -> Result<AuthPin, Failure> {
-    let mut bytes = SecretBytes::zeroed(LONGEST);
-    let mut length = 0;
-    loop {
-        let mut byte = zeroize::Zeroizing::new([0; 1]);
-        match rustix::io::read(rustix::stdio::stdin(), byte.as_mut()) {
-            Ok(0) => break,
-            Ok(_) if byte.contains(&b'\n') => break,
-            Ok(_) => {
-                let place = bytes.expose_mut().get_mut(length..).unwrap_or_default();
-                let place = place.first_mut().ok_or("a PIN is too long")?;
-                *place = byte.iter().copied().next().unwrap_or_default();
-                length = length.saturating_add(1);
-            }
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(format!("the PINs can't be read: {error}")),
-        }
-    }
-    bytes.truncate(length);
-    match std::str::from_utf8(bytes.expose()) {
+/// A PIN of one line, which may not be empty.
+fn pin() -> Result<AuthPin, Failure> {
+    let line = line()?;
+    match std::str::from_utf8(line.expose()) {
         Ok("") => Err("a PIN is empty".to_owned()),
         Ok(pin) => Ok(AuthPin::new(pin.into())),
         Err(_) => Err("a PIN is not UTF-8 text".to_owned()),

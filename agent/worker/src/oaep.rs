@@ -51,6 +51,32 @@ pub fn decode<D: Digest>(encoded: &[u8], label: &[u8]) -> Result<SecretBytes, De
     }
 }
 
+/// A ciphertext that the RSA operation takes. One of another length or not below the modulus is
+/// replaced by one that does not open, so that it takes the same way and the same time.
+#[must_use]
+pub fn in_range(ciphertext: &[u8], modulus: &[u8]) -> Vec<u8> {
+    if ciphertext.len() == modulus.len() && ciphertext < modulus {
+        return ciphertext.to_vec();
+    }
+    let mut one = vec![0; modulus.len()];
+    if let Some(last) = one.last_mut() {
+        *last = 1;
+    }
+    one
+}
+
+/// What the raw RSA operation gave, as long as the modulus: some tokens leave leading zeros out.
+#[must_use]
+pub fn full_width(raw: &[u8], width: usize) -> SecretBytes {
+    let mut encoded = SecretBytes::zeroed(width);
+    let zeros = width.saturating_sub(raw.len());
+    let place = encoded.expose_mut().get_mut(zeros..).unwrap_or_default();
+    if place.len() == raw.len() {
+        place.copy_from_slice(raw);
+    }
+    encoded
+}
+
 /// Xors MGF1 of `seed` (RFC 8017 §B.2.1) over `target`.
 fn mask<D: Digest>(seed: &[u8], target: &mut [u8]) {
     for (counter, chunk) in (0u32..).zip(target.chunks_mut(<D as Digest>::output_size())) {

@@ -1,0 +1,192 @@
+//! A connection to a TPM: which one it is, its storage root key, and a session for secrets.
+
+use keyward_backend::tcti::Tcti;
+use keyward_backend::{Result, TokenIdentity};
+use tss_esapi::attributes::SessionAttributesBuilder;
+use tss_esapi::constants::{PropertyTag, SessionType, StartupType};
+use tss_esapi::handles::{KeyHandle, SessionHandle};
+use tss_esapi::interface_types::algorithm::HashingAlgorithm;
+use tss_esapi::interface_types::session_handles::AuthSession;
+use tss_esapi::structures::SymmetricDefinition;
+use tss_esapi::{Context, Error, WrapperErrorKind};
+
+use super::abilities::Abilities;
+use super::error::{Next, next};
+use super::loaded::Loaded;
+use super::{reach, storage_root};
+
+/// How often something is tried again that the TPM put off.
+const MOST_TRIES: usize = 6;
+
+/// A TPM that answers, and whose storage root key is known.
+pub(super) struct Device {
+    pub(super) context: Context,
+    pub(super) identity: TokenIdentity,
+    pub(super) srk: KeyHandle,
+    pub(super) abilities: Abilities,
+    pub(super) loaded: Loaded,
+    /// Salted to the storage root key; made when something secret is to pass first.
+    secure: Option<AuthSession>,
+    /// Nobody but this process starts a TPM of swtpm; the kernel starts a real one.
+    starts: bool,
+}
+
+/// How the parameters of a command are protected on their way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Secrecy {
+    /// Nothing that passes is secret.
+    None,
+    /// What the TPM answers is.
+    Answer,
+    /// What it is sent is.
+    Question,
+    /// Both are.
+    Both,
+}
+
+impl Device {
+    /// Connects, and finds out which TPM it is.
+    ///
+    /// # Errors
+    /// [`BackendError::TokenAbsent`] with what hinders.
+    pub(super) fn connect(tcti: &Tcti) -> Result<Self> {
+        let (mut context, starts) = reach::context(tcti)?;
+        let srk = storage_root::find(&mut context)?;
+        let identity = identify(&mut context, srk).map_err(reach::silent)?;
+        let abilities = Abilities::of(&mut context).map_err(reach::silent)?;
+        let loaded = Loaded::new(&mut context).map_err(reach::silent)?;
+        Ok(Self {
+            context,
+            identity,
+            srk,
+            abilities,
+            loaded,
+            secure: None,
+            starts,
+        })
+    }
+
+    /// Has the TPM answer something: a connection that was not used for a while may be dead without
+    /// a sign of it.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub(super) fn alive(&mut self) -> std::result::Result<(), Error> {
+        self.run(|device| device.context.get_random(1).map(drop))
+    }
+
+    /// Does something with the TPM; again where it put that off or has lost what was in it.
+    ///
+    /// What fails in such a way has changed nothing.
+    ///
+    /// # Errors
+    /// The last failure.
+    pub(super) fn run<T>(
+        &mut self,
+        mut act: impl FnMut(&mut Self) -> std::result::Result<T, Error>,
+    ) -> std::result::Result<T, Error> {
+        let mut tries = 0usize;
+        loop {
+            let error = match act(self) {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            tries = tries.saturating_add(1);
+            if tries >= MOST_TRIES {
+                return Err(error);
+            }
+            match next(error) {
+                Next::Evict => self.loaded.make_room(&mut self.context),
+                Next::LoadAgain => self.loaded.forget(&mut self.context),
+                Next::SessionAgain => self.end_session(),
+                Next::Startup if self.starts => {
+                    self.context.startup(StartupType::Clear)?;
+                    self.loaded.forget(&mut self.context);
+                    self.secure = None;
+                }
+                Next::Again => {}
+                _ => return Err(error),
+            }
+        }
+    }
+
+    /// The session in which a command's secrets pass, or in which an authorization value is proved.
+    ///
+    /// It is salted to the storage root key, whose name was compared with the pinned one: whoever
+    /// sits on the way does not know the salt.
+    pub(super) fn session(&mut self, secrecy: Secrecy) -> std::result::Result<AuthSession, Error> {
+        let session = match self.secure {
+            Some(session) => session,
+            None => self.start_session()?,
+        };
+        let (attributes, mask) = SessionAttributesBuilder::new()
+            .with_continue_session(true)
+            .with_decrypt(matches!(secrecy, Secrecy::Question | Secrecy::Both))
+            .with_encrypt(matches!(secrecy, Secrecy::Answer | Secrecy::Both))
+            .build();
+        self.context
+            .tr_sess_set_attributes(session, attributes, mask)?;
+        Ok(session)
+    }
+
+    fn start_session(&mut self) -> std::result::Result<AuthSession, Error> {
+        let session = self
+            .context
+            .start_auth_session(
+                Some(self.srk),
+                None,
+                None,
+                SessionType::Hmac,
+                SymmetricDefinition::AES_128_CFB,
+                HashingAlgorithm::Sha256,
+            )?
+            .ok_or(Error::WrapperError(WrapperErrorKind::WrongValueFromTpm))?;
+        self.secure = Some(session);
+        Ok(session)
+    }
+
+    /// Ends the session for secrets; the next secret has a new one.
+    pub(super) fn end_session(&mut self) {
+        if let Some(session) = self.secure.take() {
+            // It may be gone already, which is what is wanted.
+            let _ = self
+                .context
+                .flush_context(SessionHandle::from(session).into());
+        }
+    }
+}
+
+/// Which TPM it is. The storage root key's name stands for the serial number, which TPMs don't have.
+fn identify(context: &mut Context, srk: KeyHandle) -> std::result::Result<TokenIdentity, Error> {
+    let name = context.tr_get_name(srk.into())?;
+    let serial = name.value().iter().map(|byte| format!("{byte:02x}"));
+    let manufacturer = context
+        .get_tpm_property(PropertyTag::Manufacturer)?
+        .unwrap_or_default();
+    let vendor = [
+        PropertyTag::VendorString1,
+        PropertyTag::VendorString2,
+        PropertyTag::VendorString3,
+        PropertyTag::VendorString4,
+    ];
+    let mut model = String::new();
+    for property in vendor {
+        let value = context.get_tpm_property(property)?.unwrap_or_default();
+        model.push_str(&letters(value));
+    }
+    Ok(TokenIdentity {
+        manufacturer: letters(manufacturer).trim().to_owned(),
+        model: model.trim().to_owned(),
+        serial: serial.collect(),
+    })
+}
+
+/// Four letters in a number, as the TPM gives its vendor's name.
+fn letters(number: u32) -> String {
+    number
+        .to_be_bytes()
+        .iter()
+        .filter(|byte| byte.is_ascii_graphic() || **byte == b' ')
+        .map(|byte| char::from(*byte))
+        .collect()
+}

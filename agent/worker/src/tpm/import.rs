@@ -1,0 +1,155 @@
+//! Keys that were made elsewhere.
+
+use keyward_backend::message::{Generate, Import};
+use keyward_backend::{BackendError, KeyReport, Result};
+use keyward_protocol::operation::KeyMaterial;
+use keyward_protocol::{CoseKey, SecretBytes};
+use sha2::{Digest, Sha256};
+use tss_esapi::constants::tss::{TPM2_ALG_ECC, TPM2_ALG_RSA};
+use tss_esapi::structures::{
+    Private, Public, PublicKeyRsa, SensitiveData, SymmetricDefinitionObject,
+};
+use tss_esapi::traits::Marshall;
+use zeroize::Zeroizing;
+
+use super::device::{Device, Secrecy};
+use super::duplicate::{self, sized};
+use super::error::answer;
+use super::make::{create, is_possible, key_file};
+use super::session::Session;
+use super::store::Made;
+use super::template::{Origin, Unique, template};
+use super::z_gen::point;
+use super::{Failure, Repeat, State};
+use crate::private_key::{PrivateKey, Secret};
+
+impl Session<'_> {
+    /// Gives a key to the TPM. A pair comes wrapped for it (TPM2_Import); it is not `fixedTPM`, but
+    /// without a policy nothing can authorize its duplication. A secret key comes with TPM2_Create,
+    /// encrypted on the way.
+    pub(super) fn import_key(&self, import: &Import) -> Result<KeyReport> {
+        let generate = &import.generate;
+        let tpm = self.tpm;
+        tpm.with(Repeat::Yes, |state, device| {
+            tpm.check_login(state)?;
+            is_possible(device, generate)?;
+            tpm.is_free(generate)?;
+            let (public, private) = match &import.material {
+                KeyMaterial::Secret(key_type, bytes) => {
+                    let length = generate.key_type.secret_length();
+                    if *key_type != generate.key_type || length != Some(bytes.len()) {
+                        return Err(other_type(generate).into());
+                    }
+                    secret(state, device, generate, bytes)?
+                }
+                KeyMaterial::Pkcs8(der) => {
+                    let key = PrivateKey::from_pkcs8(der.expose())?;
+                    if key.public.key_type() != Some(generate.key_type) {
+                        return Err(other_type(generate).into());
+                    }
+                    pair(state, device, generate, &key)?
+                }
+            };
+            let file = key_file(&public, &private, state.secret.is_none())?;
+            tpm.keep(generate, Made::Imported, &public, file)
+        })
+    }
+}
+
+fn other_type(generate: &Generate) -> BackendError {
+    BackendError::Invalid(format!("it is no key of type {}", generate.key_type))
+}
+
+fn secret(
+    state: &State,
+    device: &mut Device,
+    generate: &Generate,
+    bytes: &SecretBytes,
+) -> std::result::Result<(Public, Private), Failure> {
+    let public = template(
+        generate.key_type,
+        generate.purpose,
+        Origin::Given,
+        Unique::Empty,
+    )?;
+    let data = SensitiveData::try_from(bytes.expose())?;
+    Ok(create(state, device, &public, Some(&data))?)
+}
+
+fn pair(
+    state: &State,
+    device: &mut Device,
+    generate: &Generate,
+    key: &PrivateKey<'_>,
+) -> std::result::Result<(Public, Private), Failure> {
+    let unique = unique(&key.public)?;
+    let public = template(
+        generate.key_type,
+        generate.purpose,
+        Origin::Elsewhere,
+        unique,
+    )?;
+    let name = [[0x00, 0x0b].as_slice(), &Sha256::digest(public.marshall()?)].concat();
+    let auth = state
+        .secret
+        .as_ref()
+        .map_or(&[][..], |secret| secret.expose());
+    let sensitive = sensitive(key, auth)?;
+    let (wrapped, seed) = duplicate::wrap(device, &sensitive, &name)?;
+    let private = device.run(|device| {
+        let srk = device.srk;
+        // Everything that passes is encrypted already, and the parent has no authorization value.
+        let session = device.session(Secrecy::None)?;
+        device
+            .context
+            .execute_with_session(Some(session), |context| {
+                context.import(
+                    srk.into(),
+                    None,
+                    public.clone(),
+                    wrapped.clone(),
+                    seed.clone(),
+                    SymmetricDefinitionObject::Null,
+                )
+            })
+    })?;
+    Ok((public, private))
+}
+
+fn unique(key: &CoseKey) -> Result<Unique> {
+    let CoseKey::Rsa { n, e } = key else {
+        return Ok(Unique::Point(point(key)?));
+    };
+    let exponent = e
+        .iter()
+        .try_fold(0u32, |value, byte| {
+            value.checked_mul(256)?.checked_add(u32::from(*byte))
+        })
+        .ok_or_else(|| BackendError::Invalid("its exponent is too long for a TPM".to_owned()))?;
+    let exponent = if exponent == 65_537 { 0 } else { exponent };
+    let modulus = PublicKeyRsa::try_from(n.as_slice()).map_err(answer)?;
+    Ok(Unique::Modulus(modulus, exponent))
+}
+
+/// TPMT_SENSITIVE (TPM 2.0 Library Part 2 §12.3.2.4): type, authorization value, no seed, and the
+/// scalar or one of the primes.
+fn sensitive(key: &PrivateKey<'_>, auth: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+    let (kind, number) = match &key.secret {
+        Secret::Scalar(scalar) => (TPM2_ALG_ECC, scalar.as_slice()),
+        Secret::Rsa(numbers) => (TPM2_ALG_RSA, numbers.p),
+        Secret::Seed(_) => {
+            return Err(BackendError::MechanismInvalid(
+                "a TPM has no Ed25519 keys".to_owned(),
+            ));
+        }
+    };
+    Ok(Zeroizing::new(
+        [
+            kind.to_be_bytes().as_slice(),
+            &sized(auth)?,
+            &sized(&[])?,
+            &sized(number)?,
+        ]
+        .concat(),
+    ))
+}

@@ -1,0 +1,150 @@
+//! Making keys.
+
+use keyward_backend::message::Generate;
+use keyward_backend::{BackendError, KeyReport, Result};
+use tss_esapi::Error;
+use tss_esapi::interface_types::session_handles::AuthSession;
+use tss_esapi::structures::{Auth, Private, Public, SensitiveData};
+use tss_esapi::traits::{Marshall, UnMarshall};
+
+use super::device::{Device, Secrecy};
+use super::error::answer;
+use super::key_file::{KeyFile, Kind};
+use super::report::report;
+use super::session::Session;
+use super::store::{Entry, Made};
+use super::template::{Origin, Unique, template};
+use super::{Failure, Repeat, State, Tpm, storage_root};
+
+impl Session<'_> {
+    pub(super) fn generate_key(&self, generate: &Generate) -> Result<KeyReport> {
+        let tpm = self.tpm;
+        let public = template(
+            generate.key_type,
+            generate.purpose,
+            Origin::Tpm,
+            Unique::Empty,
+        );
+        tpm.with(Repeat::Yes, |state, device| {
+            tpm.check_login(state)?;
+            is_possible(device, generate)?;
+            tpm.is_free(generate)?;
+            let wanted = public.clone()?;
+            let (public, private) = create(state, device, &wanted, None)?;
+            if public.object_attributes() != wanted.object_attributes() {
+                return Err(BackendError::KeyUnsafe(
+                    "it has other attributes than were asked for".to_owned(),
+                )
+                .into());
+            }
+            let file = key_file(&public, &private, state.secret.is_none())?;
+            tpm.keep(generate, Made::Generated, &public, file)
+        })
+    }
+}
+
+/// Has the TPM make a key, or take one in, below the storage root key.
+pub(super) fn create(
+    state: &State,
+    device: &mut Device,
+    public: &Public,
+    data: Option<&SensitiveData>,
+) -> std::result::Result<(Public, Private), Error> {
+    device.run(|device| {
+        let srk = device.srk;
+        let secret = state
+            .secret
+            .as_ref()
+            .map(|secret| Auth::try_from(secret.expose()));
+        let auth = secret.transpose()?;
+        let session = match auth.is_some() || data.is_some() {
+            true => device.session(Secrecy::Question)?,
+            false => AuthSession::Password,
+        };
+        let made = device
+            .context
+            .execute_with_session(Some(session), |context| {
+                context.create(srk, public.clone(), auth, data.cloned(), None, None)
+            })?;
+        Ok((made.out_public, made.out_private))
+    })
+}
+
+impl Tpm {
+    /// That nothing has the id: a second key in its place is somebody's mistake.
+    pub(super) fn is_free(&self, generate: &Generate) -> Result<()> {
+        match self.store.get(generate.id)? {
+            None => Ok(()),
+            Some(_) => Err(BackendError::Exists(generate.id.to_string())),
+        }
+    }
+
+    /// Writes the file of a key that the TPM has wrapped, to the disk. Only then it is there.
+    pub(super) fn keep(
+        &self,
+        generate: &Generate,
+        made: Made,
+        public: &Public,
+        key: KeyFile,
+    ) -> std::result::Result<KeyReport, Failure> {
+        let report = report(public)?;
+        if report.key_type != Some(generate.key_type) {
+            return Err(BackendError::KeyUnsafe(format!(
+                "it is no key of type {}",
+                generate.key_type
+            ))
+            .into());
+        }
+        let entry = Entry {
+            label: generate.label.clone(),
+            made,
+            purpose: generate.purpose,
+            recovery: None,
+            key,
+        };
+        self.store
+            .put(generate.id, &entry)
+            .map_err(BackendError::from)?;
+        Ok(report)
+    }
+}
+
+/// Whether the TPM can make such a key, and then do anything with it.
+pub(super) fn is_possible(device: &Device, generate: &Generate) -> Result<()> {
+    let (key_type, purpose) = (generate.key_type, generate.purpose);
+    if purpose.algorithms(key_type).is_empty() {
+        return Err(BackendError::MechanismInvalid(format!(
+            "a key of type {key_type} can't have the purpose {purpose}"
+        )));
+    }
+    match device.abilities.key_types.contains(&key_type) {
+        true => Ok(()),
+        false => Err(BackendError::MechanismInvalid(format!(
+            "the TPM makes no keys of type {key_type}"
+        ))),
+    }
+}
+
+/// The file of a key below the storage root key.
+pub(super) fn key_file(public: &Public, private: &Private, empty_auth: bool) -> Result<KeyFile> {
+    Ok(KeyFile {
+        kind: Kind::Loadable,
+        empty_auth,
+        parent: storage_root::HANDLE,
+        public: sized(&public.marshall().map_err(answer)?),
+        private: sized(private.value()),
+        policy: Vec::new(),
+        description: None,
+    })
+}
+
+/// The public area of a key file.
+pub(super) fn public_of(file: &KeyFile) -> std::result::Result<Public, Error> {
+    Public::unmarshall(file.public.get(2..).unwrap_or_default())
+}
+
+/// A TPM2B: two bytes of length, and the bytes. What a TPM gives is never longer than 65,535.
+fn sized(bytes: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+    [&length.to_be_bytes(), bytes].concat()
+}

@@ -1,0 +1,30 @@
+//! The keys that have a file.
+
+use keyward_backend::message::{SCAN_PAGE, ScanPage, ScannedKey};
+use keyward_backend::{Result, VersionId};
+
+use super::session::Session;
+use super::{Repeat, pin};
+
+impl Session<'_> {
+    pub(super) fn scan_keys(&self, after: Option<VersionId>) -> Result<ScanPage> {
+        let tpm = self.tpm;
+        let page = tpm.with(Repeat::Yes, |state, device| {
+            // The files of a TPM that is not there are not shown as its keys.
+            device.alive()?;
+            tpm.check_login(state)?;
+            Ok(tpm.store.page(after, SCAN_PAGE)?)
+        })?;
+        let keys = page.entries.into_iter().filter(|(id, _)| *id != pin::id());
+        let keys = keys.map(|(id, entry)| ScannedKey {
+            id,
+            // A file that can't be read has a key all the same: using it says what is wrong.
+            label: entry.map_or_else(|_| String::new(), |entry| entry.label),
+        });
+        Ok(ScanPage {
+            keys: keys.collect(),
+            more: page.more,
+            foreign: page.foreign,
+        })
+    }
+}
