@@ -93,6 +93,7 @@ fish_file  := $(datadir)/fish/vendor_completions.d/keyward.fish
 man_pages  := $(wildcard docs/man/*.1 docs/man/*.5 docs/man/*.7 docs/man/*.8)
 units      := $(wildcard systemd/system/* systemd/user/*)
 dropins    := $(wildcard systemd/sysusers.d/*.conf systemd/tmpfiles.d/*.conf)
+rules      := $(wildcard udev/*.rules)
 
 .PHONY: install
 install: $(BINS:%=$(RELEASE)/%) ## install what `make build` built, below PREFIX
@@ -105,6 +106,7 @@ install: $(BINS:%=$(RELEASE)/%) ## install what `make build` built, below PREFIX
 	$(if $(man_pages),$(foreach page,$(man_pages),install -D -m 0644 $(page) $(mandir)/man$(patsubst .%,%,$(suffix $(page)))/$(notdir $(page)) &&) true)
 	$(if $(units),$(foreach unit,$(units),install -D -m 0644 $(unit) $(libdir)/$(unit) &&) true)
 	$(if $(dropins),$(foreach file,$(dropins),install -D -m 0644 $(file) $(libdir)/$(file:systemd/%=%) &&) true)
+	$(if $(rules),$(foreach file,$(rules),install -D -m 0644 $(file) $(libdir)/$(file:udev/%=udev/rules.d/%) &&) true)
 
 .PHONY: uninstall
 uninstall: ## remove what `make install` installed
@@ -112,6 +114,7 @@ uninstall: ## remove what `make install` installed
 	$(if $(man_pages),$(foreach page,$(man_pages),rm -f $(mandir)/man$(patsubst .%,%,$(suffix $(page)))/$(notdir $(page)) &&) true)
 	$(if $(units),$(foreach unit,$(units),rm -f $(libdir)/$(unit) &&) true)
 	$(if $(dropins),$(foreach file,$(dropins),rm -f $(libdir)/$(file:systemd/%=%) &&) true)
+	$(if $(rules),$(foreach file,$(rules),rm -f $(libdir)/$(file:udev/%=udev/rules.d/%) &&) true)
 	rmdir $(libexecdir) 2>/dev/null || true
 
 $(BINS:%=$(RELEASE)/%):

@@ -5,6 +5,7 @@ use std::{
         fd::OwnedFd,
         unix::net::{UnixDatagram, UnixListener},
     },
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -104,4 +105,39 @@ fn a_pin_comes_from_a_systemd_credential() {
     command.env("CREDENTIALS_DIRECTORY", &credentials);
     let daemon = Daemon::start_with(site, command);
     daemon.create_signer("k");
+}
+
+#[test]
+fn make_installs_and_removes_what_systemd_and_udev_read() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let recipe = |target: &str| {
+        let output = Command::new("make")
+            .args(["--dry-run", target, "DESTDIR=/stage", "PREFIX=/usr"])
+            .current_dir(root)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (install, uninstall) = (recipe("install"), recipe("uninstall"));
+    let places = [
+        ("systemd/system", "systemd/system"),
+        ("systemd/user", "systemd/user"),
+        ("systemd/sysusers.d", "sysusers.d"),
+        ("udev", "udev/rules.d"),
+    ];
+    for (source, place) in places {
+        let files = std::fs::read_dir(root.join(source)).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let names: Vec<_> = names.collect();
+        assert!(!names.is_empty(), "{source}");
+        for name in names {
+            let there = format!("/stage/usr/lib/{place}/{name} ");
+            assert!(
+                install.contains(&format!("{source}/{name} {there}")),
+                "{name}"
+            );
+            assert!(uninstall.contains(&format!("rm -f {there}")), "{name}");
+        }
+    }
 }
