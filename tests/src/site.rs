@@ -303,14 +303,13 @@ impl Site {
         let last = records.last().expect("a record");
         let marked = records.iter().rfind(|record| !record["registry"].is_null());
         let mut intent = serde_json::json!({
-            "seq": last["seq"].as_u64().expect("a number") + 1,
+            "seq": records.len(),
             "time": last["time"],
             "kind": "manage-intent",
             "registry": marked.expect("a mark")["registry"],
         });
-        for (name, value) in fields.as_object().expect("fields") {
-            intent[name] = value.clone();
-        }
+        let fields = fields.as_object().expect("fields").clone();
+        intent.as_object_mut().expect("fields").extend(fields);
         let folder = fs::read_dir(self.state().join("audit")).expect("the folder of the log");
         let segment = folder
             .map(|entry| entry.expect("an entry of the folder").path())
