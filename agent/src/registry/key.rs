@@ -37,12 +37,21 @@ pub struct Key {
 }
 
 impl Key {
-    /// The version that new uses take: the newest, unless it is destroyed.
+    /// The version that uses take which name none: the newest, whatever its state, unless it is
+    /// destroyed. What is new is made by [`Key::protecting`] only.
     #[must_use]
     pub fn current(&self) -> Option<&Version> {
         self.versions
             .last()
             .filter(|version| version.state != KeyState::Destroyed)
+    }
+
+    /// The version that makes what is new: the current one, if it is active. No older one takes its
+    /// place: that it is not new any more was decided once.
+    #[must_use]
+    pub fn protecting(&self) -> Option<&Version> {
+        self.current()
+            .filter(|version| version.state == KeyState::Active)
     }
 
     /// The version of a number.

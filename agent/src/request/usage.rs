@@ -50,12 +50,13 @@ pub(super) fn check_state(key: &Key, state: KeyState, what: Use) -> Result<(), F
         KeyState::Active => Ok(()),
         KeyState::Deactivated if what == Use::Process => Ok(()),
         state => {
-            let next = match state {
-                KeyState::Suspended => "enable",
-                _ => "show",
+            let (what, next) = match state {
+                _ if state != key.state => ("this version of the key", "show"),
+                KeyState::Suspended => ("the key", "enable"),
+                _ => ("the key", "show"),
             };
             Err(
-                Failure::new(ErrorCode::WrongState, format!("the key is {state}"))
+                Failure::new(ErrorCode::WrongState, format!("{what} is {state}"))
                     .hint(format!("keyward key {next} {}", key.id_text)),
             )
         }
@@ -103,6 +104,19 @@ fn does_not(key: &Key, what: &str) -> Failure {
 pub(in crate::request) fn current(key: &Key) -> Result<&Version, Failure> {
     key.current()
         .ok_or_else(|| Failure::new(ErrorCode::WrongState, "the key has no version left"))
+}
+
+/// The version that makes what is new.
+pub(super) fn protecting(key: &Key) -> Result<&Version, Failure> {
+    let version = current(key)?;
+    key.protecting().ok_or_else(|| {
+        let words = format!(
+            "version {}, the newest of the key, is {}: nothing new is made with it, nor with an older one",
+            version.number, version.state
+        );
+        Failure::new(ErrorCode::WrongState, words)
+            .hint(format!("keyward key rotate {}", key.id_text))
+    })
 }
 
 /// The version of a number, or the current one; not one that is destroyed.

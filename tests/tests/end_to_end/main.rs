@@ -44,5 +44,6 @@ mod several_tokens;
 mod socket;
 mod systemd;
 mod token;
+mod version_states;
 mod worker;
 mod wrap;

@@ -57,6 +57,24 @@ fn a_key_has_a_hundred_versions_at_the_most() {
 }
 
 #[test]
+fn the_newest_version_makes_what_is_new_or_none_does() {
+    let (_folder, path) = path();
+    let mut registry = open(&path);
+    let key = registry.insert(sign_key(1, "")).unwrap();
+    let mut key = Key::clone(&registry.add_version(key.id, &version(50)).unwrap());
+    assert_eq!(key.protecting().unwrap().number, 2);
+    for &state in KeyState::ALL {
+        key.versions[0].state = KeyState::Active;
+        key.versions[1].state = state;
+        let number = |version: Option<&Version>| version.map(|version| version.number);
+        let expected = (state == KeyState::Active).then_some(2);
+        assert_eq!(number(key.protecting()), expected, "{state}");
+        let expected = (state != KeyState::Destroyed).then_some(2);
+        assert_eq!(number(key.current()), expected, "{state}");
+    }
+}
+
+#[test]
 fn a_compromised_key_has_no_version_that_is_not() {
     let (_folder, path) = path();
     let mut registry = open(&path);

@@ -4,7 +4,7 @@ use keyward_protocol::operation::{CertificateRequest, RequestCertificate, SignIn
 use keyward_protocol::{ErrorCode, Failure, Format, Purpose};
 
 use super::sign::{digested, format_not_allowed};
-use super::{Use, current, usable};
+use super::{Use, protecting, usable};
 use crate::certificate::{Unsigned, Wrong};
 use crate::registry::Key;
 use crate::request::{Entry, With};
@@ -22,7 +22,7 @@ impl With<'_> {
         if !(key.formats.contains(&Format::X509) || key.formats.contains(&Format::Raw)) {
             return Err(format_not_allowed(key, Format::X509));
         }
-        let version = current(key)?;
+        let version = protecting(key)?;
         let invalid = |wrong: Wrong| Failure::new(ErrorCode::Invalid, wrong.to_string());
         let request = Unsigned::new(&op.subject, &op.names, &version.spki, algorithm);
         let request = request.map_err(invalid)?;

@@ -9,7 +9,7 @@ use keyward_protocol::{Algorithm, CoseKey, ErrorCode, Failure, Purpose, SecretBy
 use sha2::{Sha256, Sha384};
 
 use super::place::Repeat;
-use super::{Use, misbehaved, numbered, usable};
+use super::{Use, check_state, misbehaved, numbered, protecting, usable};
 use crate::registry::{Key, Version};
 use crate::request::{Entry, With};
 use crate::worker::Token;
@@ -23,7 +23,12 @@ impl With<'_> {
     ) -> Result<SharedSecret, Failure> {
         let wanted = op.kdf.as_ref().map_or(Algorithm::EcdhRaw, |k| k.algorithm);
         let algorithm = usable(key, Purpose::Agree, Some(wanted), Use::Protect)?;
-        let version = numbered(key, op.version)?;
+        // An older version agrees with who has agreed with it before.
+        let version = match op.version {
+            None => protecting(key)?,
+            some => numbered(key, some)?,
+        };
+        check_state(key, version.state, Use::Process)?;
         entry.algorithm = Some(algorithm);
         if op.peer.key_type() != Some(key.key_type) {
             return Err(Failure::new(

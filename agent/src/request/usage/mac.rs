@@ -9,7 +9,7 @@ use minicbor::bytes::ByteVec;
 use subtle::ConstantTimeEq as _;
 
 use super::place::Repeat;
-use super::{Use, check_state, current, misbehaved, numbered, usable};
+use super::{Use, check_state, misbehaved, numbered, protecting, usable};
 use crate::registry::{Key, Version};
 use crate::request::{Entry, With};
 use crate::worker::Token;
@@ -22,7 +22,7 @@ impl With<'_> {
         entry: &mut Entry,
     ) -> Result<MacTag, Failure> {
         let algorithm = usable(key, Purpose::Mac, None, Use::Protect)?;
-        let version = current(key)?;
+        let version = protecting(key)?;
         let tag = self.code(version, algorithm, op.message, entry).await?;
         Ok(MacTag {
             tag,

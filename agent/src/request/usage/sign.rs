@@ -9,7 +9,7 @@ use minicbor::bytes::ByteVec;
 use sha2::{Digest, Sha256, Sha384};
 
 use super::place::Repeat;
-use super::{Use, current, fitting, misbehaved, numbered, usable};
+use super::{Use, fitting, misbehaved, numbered, protecting, usable};
 use crate::registry::{Key, Version};
 use crate::request::absorb::Taken;
 use crate::request::{Entry, With};
@@ -26,7 +26,7 @@ impl With<'_> {
         entry.algorithm = Some(algorithm);
         let absorbed = self.absorbed(&op.input)?;
         let input = prepare(key, algorithm, op.input, absorbed.as_ref(), entry)?;
-        let version = current(key)?;
+        let version = protecting(key)?;
         let signature = self
             .signature(key, version, algorithm, input, entry)
             .await?;

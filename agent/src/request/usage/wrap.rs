@@ -8,7 +8,7 @@ use keyward_protocol::operation::{Wrap, Wrapped};
 use keyward_protocol::{Algorithm, ErrorCode, Failure, Purpose};
 
 use super::place::Repeat;
-use super::{Use, current, misbehaved, usable};
+use super::{Use, misbehaved, protecting, usable};
 use crate::registry::Key;
 use crate::request::{Entry, With};
 use crate::worker::Token;
@@ -26,7 +26,7 @@ impl With<'_> {
         entry: &mut Entry,
     ) -> Result<Wrapped, Failure> {
         let algorithm = usable(key, Purpose::Wrap, op.algorithm, Use::Protect)?;
-        let version = current(key)?;
+        let version = protecting(key)?;
         let length = op.plaintext.len();
         entry.algorithm = Some(algorithm);
         entry.length = Some(length);

@@ -11,7 +11,7 @@ use crate::envelope::{self, SealError};
 use crate::registry::{Key, SealCountError, Version};
 use crate::request::manage::registry_failed;
 use crate::request::usage::place::Repeat;
-use crate::request::usage::{current, does_not, misbehaved};
+use crate::request::usage::{does_not, misbehaved, protecting};
 use crate::request::{Entry, With};
 use crate::worker::Token;
 
@@ -26,7 +26,7 @@ impl With<'_> {
         entry: &mut Entry,
     ) -> Result<(Vec<u8>, u32), Failure> {
         entry.algorithm = Some(algorithm);
-        let version = current(key)?;
+        let version = protecting(key)?;
         entry.version = Some(version.id);
         let scheme = Scheme::of(algorithm);
         let header = scheme.and_then(|scheme| Header::new(scheme, key.id, version.number));
