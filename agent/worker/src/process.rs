@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use crate::credential::Credentials;
 use crate::pkcs11::Token;
 use crate::serve::{self, Settings};
-use crate::tpm::Tpm;
+use crate::tpm::{self, Tpm};
 
 /// What a process needs to load a library and what that library itself commonly reads.
 ///
@@ -127,6 +127,10 @@ fn prepare(start: &Start) -> Result<Loaded, BackendError> {
         Hardware::Pkcs11 { module, .. } => Some(Path::new(module)),
         _ => None,
     };
+    if let Hardware::Tpm { tcti, .. } = &start.hardware {
+        // What is not there can't be opened to the sandbox.
+        tpm::reach::is_there(&parsed(tcti)?)?;
+    }
     let requirement = match start.sandbox.enforce {
         true => Requirement::Enforce,
         false => Requirement::BestEffort,
@@ -140,9 +144,7 @@ fn prepare(start: &Start) -> Result<Loaded, BackendError> {
             Ok(Loaded::Pkcs11(Box::leak(Box::new(token))))
         }
         Hardware::Tpm { tcti, keys } => {
-            let tcti =
-                Tcti::parse(tcti).map_err(|error| BackendError::DeviceFailed(error.to_string()))?;
-            let token = Tpm::new(tcti, Path::new(keys), protections)?;
+            let token = Tpm::new(parsed(tcti)?, Path::new(keys), protections)?;
             Ok(Loaded::Tpm(Box::leak(Box::new(token))))
         }
         _ => Err(BackendError::DeviceFailed(
@@ -150,6 +152,10 @@ fn prepare(start: &Start) -> Result<Loaded, BackendError> {
                 .to_owned(),
         )),
     }
+}
+
+fn parsed(tcti: &str) -> Result<Tcti, BackendError> {
+    Tcti::parse(tcti).map_err(|error| BackendError::DeviceFailed(error.to_string()))
 }
 
 fn sandbox_of(start: &Start, module: Option<&Path>) -> Sandbox {

@@ -104,7 +104,8 @@ pub fn serve<B: Backend>(
     Ok(End::Idle)
 }
 
-/// Answers every call with the same error, until the agent has gone.
+/// Answers every call with the same error, until the agent has gone. Where the token is not there,
+/// the first call only: the next worker may find it.
 ///
 /// # Errors
 /// See [`ServeError`].
@@ -123,6 +124,9 @@ pub fn refuse(socket: OwnedFd, error: &BackendError) -> Result<End, ServeError> 
         match send_blocking(socket.as_fd(), &reply) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(End::Idle),
             sent => sent?,
+        }
+        if matches!(error, BackendError::TokenAbsent(_)) {
+            return Ok(End::Idle);
         }
     }
 }

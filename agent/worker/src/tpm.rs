@@ -15,7 +15,7 @@ pub mod key_file;
 mod loaded;
 mod make;
 mod pin;
-mod reach;
+pub(crate) mod reach;
 mod report;
 mod scan;
 mod session;

@@ -1,7 +1,6 @@
 //! The way to the TPM, and what hinders on it.
 
 use std::io;
-use std::path::Path;
 use std::str::FromStr;
 
 use keyward_backend::tcti::Tcti;
@@ -18,9 +17,7 @@ use super::error::{Next, describe, next};
 /// # Errors
 /// [`BackendError::TokenAbsent`] with what hinders.
 pub(super) fn context(tcti: &Tcti) -> Result<(Context, bool)> {
-    if let Some(path) = tcti.device() {
-        is_reachable(Path::new(path))?;
-    }
+    is_there(tcti)?;
     let text = tcti.to_string();
     let absent = |why: String| BackendError::TokenAbsent(format!("{text}: {why}"));
     let name = TctiNameConf::from_str(&text).map_err(|error| absent(describe(error)))?;
@@ -67,7 +64,13 @@ fn ask(context: &mut Context) -> std::result::Result<(), Error> {
 }
 
 /// Opens the device once by itself: the library's own answer does not say why it could not.
-fn is_reachable(path: &Path) -> Result<()> {
+///
+/// # Errors
+/// [`BackendError::TokenAbsent`] with what hinders.
+pub(crate) fn is_there(tcti: &Tcti) -> Result<()> {
+    let Some(path) = tcti.device() else {
+        return Ok(());
+    };
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let Err(errno) = rustix::fs::open(path, flags, Mode::empty()) else {
         return Ok(());
@@ -86,7 +89,7 @@ fn is_reachable(path: &Path) -> Result<()> {
     };
     Err(BackendError::TokenAbsent(format!(
         "{}: {}; {hint}",
-        path.display(),
+        path,
         io::Error::from(errno)
     )))
 }
