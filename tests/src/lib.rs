@@ -24,6 +24,6 @@ pub use raw::Raw;
 pub use remote::RemoteBackend;
 pub use site::{Pin, Setup, Site, TokenSetup};
 pub use softhsm::SoftHsm;
-pub use swtpm::{Proxy, Swtpm};
+pub use swtpm::{Proxy, Swtpm, TPM_PIN, TpmToken};
 pub use wait::{wait_for, wait_for_some};
 pub use worker::Worker;

@@ -5,12 +5,14 @@
 
 mod ports;
 mod proxy;
+mod token;
+mod tools;
 pub mod wire;
 
 use std::{
     fs,
     net::TcpStream,
-    path::PathBuf,
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{Mutex, MutexGuard},
     time::Duration,
@@ -25,6 +27,8 @@ use crate::{
 };
 
 pub use proxy::{Act, Exchange, Proxy};
+pub use token::{TPM_PIN, TpmToken};
+pub use tools::tpm2;
 
 use ports::Ports;
 
@@ -37,6 +41,8 @@ pub struct Swtpm {
     dir: TempDir,
     ports: Ports,
     running: Mutex<Option<Child>>,
+    /// Whether each TPM that is put here has a storage root key.
+    has_root: bool,
 }
 
 impl Swtpm {
@@ -47,6 +53,21 @@ impl Swtpm {
     #[must_use]
     #[track_caller]
     pub fn start() -> Self {
+        Self::start_with(false)
+    }
+
+    /// Makes a TPM that has a storage root key at its usual handle, and starts it.
+    ///
+    /// # Panics
+    /// If swtpm or tpm2-tools are not installed.
+    #[must_use]
+    #[track_caller]
+    pub fn with_root() -> Self {
+        Self::start_with(true)
+    }
+
+    #[track_caller]
+    fn start_with(has_root: bool) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("keyward-swtpm-")
             .tempdir()
@@ -55,6 +76,7 @@ impl Swtpm {
             dir,
             ports: Ports::take(),
             running: Mutex::new(None),
+            has_root,
         };
         swtpm.spawn(OWN);
         swtpm
@@ -63,7 +85,7 @@ impl Swtpm {
     /// What `tcti =` says for it.
     #[must_use]
     pub fn tcti(&self) -> String {
-        format!("swtpm:host=127.0.0.1,port={}", self.port())
+        tcti(&self.ports)
     }
 
     /// The port of commands; the control channel is at the next one.
@@ -147,38 +169,19 @@ impl Swtpm {
 
     #[track_caller]
     fn spawn(&self, name: &str) {
-        let state = self.state(name);
-        fs::create_dir_all(&state).expect("a folder for the TPM's state");
-        let at = |port: u16| format!("type=tcp,port={port},bindaddr=127.0.0.1");
-        let log = self.dir.path().join("log");
-        let child = Command::new("swtpm")
-            .args(["socket", "--tpm2"])
-            .arg("--tpmstate")
-            .arg(format!("dir={}", state.display()))
-            .args(["--server", &at(self.ports.first())])
-            .args(["--ctrl", &at(self.ports.second())])
-            .args(["--flags", "not-need-init,startup-clear"])
-            .arg("--log")
-            .arg(format!("file={},truncate", log.display()))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("swtpm runs; type `make test`, which installs swtpm");
-        let mut running = self.running();
-        let child = running.insert(child);
-        let mut ended = false;
-        let up = || {
-            ended = child.try_wait().expect("a child").is_some();
-            ended || TcpStream::connect(("127.0.0.1", self.port())).is_ok()
-        };
-        let up = wait_for(up, PATIENCE);
-        let said = || fs::read_to_string(&log).unwrap_or_default();
-        assert!(up && !ended, "swtpm does not start: {}", said());
-    }
-
-    fn state(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        let state = self.dir.path().join(name);
+        if !state.exists() {
+            fs::create_dir(&state).expect("a folder for the TPM's state");
+            if self.has_root {
+                // At ports that nobody else knows: who waits for this TPM would be served first.
+                let ports = Ports::take();
+                let mut child = launch(&ports, &state);
+                tools::make_root(&tcti(&ports), self.dir.path());
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+        *self.running() = Some(launch(&self.ports, &state));
     }
 
     #[track_caller]
@@ -189,6 +192,40 @@ impl Swtpm {
 
 /// The folder of the TPM's own state.
 const OWN: &str = "own";
+
+fn tcti(ports: &Ports) -> String {
+    format!("swtpm:host=127.0.0.1,port={}", ports.first())
+}
+
+/// Starts an swtpm, and waits until it listens.
+#[track_caller]
+fn launch(ports: &Ports, state: &Path) -> Child {
+    let at = |port: u16| format!("type=tcp,port={port},bindaddr=127.0.0.1");
+    let log = state.with_extension("log");
+    let mut child = Command::new("swtpm")
+        .args(["socket", "--tpm2"])
+        .arg("--tpmstate")
+        .arg(format!("dir={}", state.display()))
+        .args(["--server", &at(ports.first())])
+        .args(["--ctrl", &at(ports.second())])
+        .args(["--flags", "not-need-init,startup-clear"])
+        .arg("--log")
+        .arg(format!("file={},truncate", log.display()))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("swtpm runs; type `make test`, which installs swtpm");
+    let mut ended = false;
+    let up = || {
+        ended = child.try_wait().expect("a child").is_some();
+        ended || TcpStream::connect(("127.0.0.1", ports.first())).is_ok()
+    };
+    let up = wait_for(up, PATIENCE);
+    let said = || fs::read_to_string(&log).unwrap_or_default();
+    assert!(up && !ended, "swtpm does not start: {}", said());
+    child
+}
 
 impl Drop for Swtpm {
     fn drop(&mut self) {

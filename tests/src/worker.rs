@@ -17,7 +17,7 @@ use keyward_backend::{
 use keyward_protocol::{Algorithm, KeyType, Purpose, SecretBytes, operation::SignInput};
 use keyward_sys::fd::{receive_blocking, send_blocking, seqpacket_pair};
 
-use crate::{FaultModule, SoftHsm, wait_for};
+use crate::{FaultModule, SoftHsm, TpmToken, wait_for};
 
 /// What the worker's token is called in its configuration.
 pub const TOKEN: &str = "test";
@@ -50,6 +50,33 @@ pub fn start_of(hsm: &SoftHsm, faults: Option<&FaultModule>) -> Start {
             read: vec![text(&hsm.conf())],
             write,
             sockets: SocketKinds::None,
+            enforce: true,
+        },
+        pin_file: None,
+        remembered_pin: None,
+    }
+}
+
+/// What the monitor would send first for that TPM, behind its proxy.
+///
+/// # Panics
+/// If a path is not UTF-8.
+#[must_use]
+#[track_caller]
+pub fn start_of_tpm(token: &TpmToken) -> Start {
+    let keys = token.keys().to_str().expect("a path in UTF-8").to_owned();
+    Start {
+        token: TOKEN.to_owned(),
+        hardware: Hardware::Tpm {
+            tcti: token.proxy().tcti(),
+            keys: keys.clone(),
+        },
+        threads: 1,
+        spin_us: 0,
+        sandbox: SandboxLists {
+            read: Vec::new(),
+            write: vec![keys],
+            sockets: SocketKinds::Inet,
             enforce: true,
         },
         pin_file: None,
@@ -91,13 +118,33 @@ impl Worker {
     #[must_use]
     #[track_caller]
     pub fn start_with(hsm: &SoftHsm, faults: Option<&FaultModule>, start: &Start) -> Self {
-        let (socket, theirs) = seqpacket_pair().expect("a socket pair");
         let faults = faults.map(FaultModule::environment);
+        let environment = hsm.environment().into_iter();
+        let environment = environment.chain(faults.into_iter().flatten());
+        Self::spawn("pkcs11", environment, start)
+    }
+
+    /// Starts a worker for a TPM.
+    ///
+    /// # Panics
+    /// If it can't be started.
+    #[must_use]
+    #[track_caller]
+    pub fn start_tpm(token: &TpmToken) -> Self {
+        Self::spawn("tpm", [], &start_of_tpm(token))
+    }
+
+    #[track_caller]
+    fn spawn(
+        kind: &str,
+        environment: impl IntoIterator<Item = (&'static str, PathBuf)>,
+        start: &Start,
+    ) -> Self {
+        let (socket, theirs) = seqpacket_pair().expect("a socket pair");
         let child = Command::new(program())
-            .args(["pkcs11", TOKEN])
+            .args([kind, TOKEN])
             .env_clear()
-            .envs(hsm.environment())
-            .envs(faults.into_iter().flatten())
+            .envs(environment)
             .stdin(Stdio::from(theirs))
             .spawn()
             .expect("keyward-worker starts");

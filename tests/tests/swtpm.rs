@@ -5,35 +5,25 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
     path::Path,
-    process::{Command, Output},
     time::Duration,
 };
 
 use keyward_tests::{
     Proxy, Swtpm,
     swtpm::{
-        Act,
+        Act, tpm2,
         wire::{self, code, rc},
     },
     wait_for,
 };
 
-/// Runs one of the tpm2-tools.
-fn tool(tcti: &str, name: &str, args: &[&str]) -> Output {
-    let output = Command::new(name)
-        .args(args)
-        .env("TPM2TOOLS_TCTI", tcti)
-        .output();
-    output.expect("tpm2-tools run; type `make test`, which installs tpm2-tools")
-}
-
 fn works(tcti: &str) -> bool {
-    tool(tcti, "tpm2_getrandom", &["4"]).status.success()
+    tpm2(tcti, "tpm2_getrandom", &["4"]).status.success()
 }
 
 /// A transient key, which a reset takes away.
 fn handles(tcti: &str) -> String {
-    let output = tool(tcti, "tpm2_getcap", &["handles-transient"]);
+    let output = tpm2(tcti, "tpm2_getcap", &["handles-transient"]);
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -61,16 +51,16 @@ fn many_are_there_at_once_and_each_is_its_own() {
 fn one_that_is_killed_refuses_and_comes_back_with_what_it_stored() {
     let swtpm = Swtpm::start();
     let tcti = swtpm.tcti();
-    let made = tool(&tcti, "tpm2_createprimary", &["-C", "o", "-c", "/dev/null"]);
+    let made = tpm2(&tcti, "tpm2_createprimary", &["-C", "o", "-c", "/dev/null"]);
     assert!(made.status.success(), "{made:?}");
-    let ek = |tcti: &str| tool(tcti, "tpm2_nvdefine", &["0x1500016", "-s", "4"]);
+    let ek = |tcti: &str| tpm2(tcti, "tpm2_nvdefine", &["0x1500016", "-s", "4"]);
     assert!(ek(&tcti).status.success());
     swtpm.kill();
     assert!(TcpStream::connect(("127.0.0.1", swtpm.port())).is_err());
     assert!(!works(&tcti));
     swtpm.restart();
     assert!(works(&tcti));
-    let index = |tcti: &str| tool(tcti, "tpm2_nvreadpublic", &["0x1500016"]).status;
+    let index = |tcti: &str| tpm2(tcti, "tpm2_nvreadpublic", &["0x1500016"]).status;
     assert!(index(&tcti).success());
     swtpm.replace();
     assert!(works(&tcti) && !index(&tcti).success(), "it is another one");
@@ -100,7 +90,7 @@ fn the_proxy_counts_and_shows_what_passes() {
     let swtpm = Swtpm::start();
     let proxy = Proxy::start(&swtpm);
     assert_eq!(proxy.count(code::GET_RANDOM), 0);
-    let output = tool(&proxy.tcti(), "tpm2_getrandom", &["16"]);
+    let output = tpm2(&proxy.tcti(), "tpm2_getrandom", &["16"]);
     assert!(output.status.success(), "{output:?}");
     assert_eq!(proxy.count(code::GET_RANDOM), 1);
     assert!(proxy.saw(&output.stdout), "the bytes passed in the clear");
@@ -121,7 +111,7 @@ fn the_proxy_answers_the_nth_command_of_a_code_and_no_other() {
     let tcti = proxy.tcti();
     proxy.once(code::GET_RANDOM, 1, Act::Answer(rc::FAILURE));
     assert!(works(&tcti));
-    let failed = tool(&tcti, "tpm2_getrandom", &["4"]);
+    let failed = tpm2(&tcti, "tpm2_getrandom", &["4"]);
     assert!(
         String::from_utf8_lossy(&failed.stderr).contains("0x101"),
         "{failed:?}"
@@ -169,7 +159,7 @@ fn the_proxy_holds_commands_back() {
         let waits = scope.spawn(|| works(&tcti));
         proxy.wait_until_stalled();
         // What it is not told to hold passes.
-        assert!(tool(&tcti, "tpm2_getcap", &["algorithms"]).status.success());
+        assert!(tpm2(&tcti, "tpm2_getcap", &["algorithms"]).status.success());
         assert!(!waits.is_finished());
         proxy.resume();
         assert!(waits.join().unwrap());
@@ -203,12 +193,12 @@ fn a_reset_and_a_suspension_take_what_was_loaded() {
     let context = folder.path().join("key");
     let context = context.to_str().unwrap();
     let load = || {
-        let made = tool(&tcti, "tpm2_createprimary", &["-C", "o", "-c", context]);
+        let made = tpm2(&tcti, "tpm2_createprimary", &["-C", "o", "-c", context]);
         assert!(made.status.success(), "{made:?}");
         assert!(handles(&tcti).contains("0x80000000"), "{made:?}");
     };
     // What tpm2-tools saved, they can use after a suspension, and not after a reset.
-    let usable = || tool(&tcti, "tpm2_readpublic", &["-c", context]).status;
+    let usable = || tpm2(&tcti, "tpm2_readpublic", &["-c", context]).status;
     load();
     proxy.suspend(&swtpm);
     assert_eq!(handles(&tcti), "");
@@ -218,7 +208,7 @@ fn a_reset_and_a_suspension_take_what_was_loaded() {
     assert_eq!(handles(&tcti), "");
     assert!(!usable().success());
     swtpm.init();
-    let refused = tool(&tcti, "tpm2_getrandom", &["4"]);
+    let refused = tpm2(&tcti, "tpm2_getrandom", &["4"]);
     assert!(
         String::from_utf8_lossy(&refused.stderr).contains("0x100)"),
         "{refused:?}"
