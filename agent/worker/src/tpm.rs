@@ -170,6 +170,16 @@ impl Tpm {
         }
     }
 
+    /// That the expected TPM is there, asked of it now.
+    fn check_same(&self) -> Result<()> {
+        let same = self.with(Repeat::Yes, |_, device| Ok(device.is_same()?))?;
+        if !same {
+            self.lock().device = None;
+        }
+        // Over a new connection it is compared with the expected one.
+        self.with(Repeat::Yes, |_, _| Ok(()))
+    }
+
     /// Connects, and takes no TPM but the expected one.
     fn connect(&self, state: &State) -> Result<Device> {
         let device = Device::connect(&self.tcti)?;
@@ -234,11 +244,8 @@ impl Backend for Tpm {
                 state.expected = pinned.cloned();
             }
         }
-        let report = self.with(Repeat::Yes, |state, device| {
-            // A connection that was not used for a while may be dead without a sign of it.
-            device.alive()?;
-            self.report(state, device)
-        })?;
+        self.check_same()?;
+        let report = self.with(Repeat::Yes, |state, device| self.report(state, device))?;
         self.lock()
             .expected
             .get_or_insert_with(|| report.identity.clone());
@@ -246,7 +253,7 @@ impl Backend for Tpm {
     }
 
     fn login(&self, pin: &SecretBytes) -> Result<TokenReport> {
-        self.with(Repeat::Yes, |_, device| Ok(device.alive()?))?;
+        self.check_same()?;
         self.with(Repeat::No, |state, device| {
             if state.secret.is_none()
                 && let Some(file) = self.store.get(pin::id())?

@@ -66,13 +66,20 @@ impl Device {
         })
     }
 
-    /// Has the TPM answer something: a connection that was not used for a while may be dead without
-    /// a sign of it.
+    /// Whether it still is the TPM that was found: a connection may have ended without a sign of it,
+    /// and another TPM may be behind one that has not.
     ///
     /// # Errors
     /// It does not answer.
-    pub(super) fn alive(&mut self) -> std::result::Result<(), Error> {
-        self.run(|device| device.context.get_random(1).map(drop))
+    pub(super) fn is_same(&mut self) -> std::result::Result<bool, Error> {
+        let srk = self.srk;
+        let read = self.run(|device| device.context.read_public(srk));
+        match read {
+            Ok((_, name, _)) => Ok(digits(name.value()) == self.identity.serial),
+            // It has no storage root key.
+            Err(error) if matches!(next(error), Next::LoadAgain | Next::Refused) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Does something with the TPM; again where it put that off or has lost what was in it.
@@ -159,7 +166,6 @@ impl Device {
 /// Which TPM it is. The storage root key's name stands for the serial number, which TPMs don't have.
 fn identify(context: &mut Context, srk: KeyHandle) -> std::result::Result<TokenIdentity, Error> {
     let name = context.tr_get_name(srk.into())?;
-    let serial = name.value().iter().map(|byte| format!("{byte:02x}"));
     let manufacturer = context
         .get_tpm_property(PropertyTag::Manufacturer)?
         .unwrap_or_default();
@@ -177,8 +183,12 @@ fn identify(context: &mut Context, srk: KeyHandle) -> std::result::Result<TokenI
     Ok(TokenIdentity {
         manufacturer: letters(manufacturer).trim().to_owned(),
         model: model.trim().to_owned(),
-        serial: serial.collect(),
+        serial: digits(name.value()),
     })
+}
+
+pub(super) fn digits(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Four letters in a number, as the TPM gives its vendor's name.

@@ -53,6 +53,11 @@ pub(super) fn number(error: Error) -> Option<u32> {
     u32::from_str_radix(digits, 16).ok()
 }
 
+/// What a dead connection gives: the TPM behind it is not the one that was there.
+pub(super) fn gone() -> Error {
+    Error::Tss2Error(Tss2ResponseCode::from(TCTI | 0x0a))
+}
+
 /// What to do about an error.
 pub(super) fn next(error: Error) -> Next {
     let Some(number) = number(error) else {

@@ -121,7 +121,7 @@ impl Tpm {
     /// PIN can still open that on this TPM.
     pub(super) fn set_pin(&self, change: &ChangePin) -> Result<TokenReport> {
         check_new(&change.new)?;
-        self.with(Repeat::Yes, |_, device| Ok(device.alive()?))?;
+        self.check_same()?;
         self.with(Repeat::No, |state, device| {
             let mut entry = self.store.get(id())?.ok_or_else(|| {
                 BackendError::MechanismInvalid(

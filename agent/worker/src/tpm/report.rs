@@ -11,6 +11,7 @@ use tss_esapi::structures::{HashScheme, KeyedHashScheme, Public, PublicKeyedHash
 use tss_esapi::traits::Marshall;
 use tss_esapi::tss2_esys::TPMS_KEYEDHASH_PARMS;
 
+use super::device::digits;
 use super::error::answer;
 
 /// What a key is, as its public area says.
@@ -37,8 +38,7 @@ pub(super) fn report(public: &Public) -> Result<KeyReport> {
 /// Part 1 §16). Every key here has SHA-256.
 fn name(public: &Public) -> std::result::Result<String, Error> {
     let digest = Sha256::digest(public.marshall()?);
-    let digits = digest.iter().map(|byte| format!("{byte:02x}"));
-    Ok(["000b".to_owned()].into_iter().chain(digits).collect())
+    Ok(format!("000b{}", digits(&digest)))
 }
 
 /// The type of a key and its public part.

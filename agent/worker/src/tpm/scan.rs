@@ -9,9 +9,9 @@ use super::{Repeat, pin};
 impl Session<'_> {
     pub(super) fn scan_keys(&self, after: Option<VersionId>) -> Result<ScanPage> {
         let tpm = self.tpm;
-        let page = tpm.with(Repeat::Yes, |state, device| {
-            // The files of a TPM that is not there are not shown as its keys.
-            device.alive()?;
+        // The files of a TPM that is not there are not shown as its keys.
+        tpm.check_same()?;
+        let page = tpm.with(Repeat::Yes, |state, _| {
             tpm.check_login(state)?;
             Ok(tpm.store.page(after, SCAN_PAGE)?)
         })?;

@@ -13,7 +13,7 @@ use tss_esapi::structures::Private;
 use tss_esapi::{Context, Error};
 
 use super::device::{Device, Secrecy};
-use super::error::{Next, next};
+use super::error::{Next, gone, next};
 use super::loaded::Blob;
 use super::report::{self, kind};
 use super::store::Entry;
@@ -78,10 +78,15 @@ fn use_key<T>(
             .context
             .execute_with_session(Some(session), |context| act(context, handle))
     });
-    done.map_err(|error| match next(error) {
-        Next::Refused | Next::LoadAgain if !loaded => about_file(id, error).into(),
-        _ => error.into(),
-    })
+    match done {
+        Err(error) if !loaded && matches!(next(error), Next::Refused | Next::LoadAgain) => {
+            match device.is_same()? {
+                true => Err(about_file(id, error).into()),
+                false => Err(Failure::Tpm(gone())),
+            }
+        }
+        done => Ok(done?),
+    }
 }
 
 impl Tpm {

@@ -18,6 +18,11 @@ use crate::digest::digest;
 impl Session<'_> {
     pub(super) fn sign_input(&self, sign: &Sign) -> Result<Vec<u8>> {
         let algorithm = sign.algorithm;
+        if algorithm == Algorithm::Ed25519 {
+            return Err(BackendError::MechanismInvalid(
+                "a TPM has no Ed25519 keys".to_owned(),
+            ));
+        }
         let digest = Digest::try_from(digest(sign)?).map_err(answer)?;
         let (signature, width) = self.with_key(
             sign.id,
