@@ -325,8 +325,8 @@ pub struct Sealed {
     pub ciphertext: ByteVec,
 }
 
-/// How many keys a page of a scan has.
-pub const SCAN_PAGE: usize = 64;
+/// How many keys a page of a scan has: with labels of 256 bytes they fit into a packet.
+pub const SCAN_PAGE: usize = 512;
 
 /// Keys on a token, in the order of their ids.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

@@ -262,3 +262,80 @@ fn a_key_that_is_being_imported_is_not_taken_in() {
     });
     daemon.client().call(sign("k", b"message")).unwrap();
 }
+
+/// Puts a key of those numbers on the token, with a label like keyward's own.
+fn plant_keys(daemon: &Daemon, numbers: std::ops::Range<u128>, purpose: Purpose, kind: KeyType) {
+    let mut worker = Worker::ready(daemon.hsm("main"), None);
+    let formats = match purpose {
+        Purpose::Sign => "raw",
+        _ => "",
+    };
+    for number in numbers {
+        let key = Uuid::from_u128(number);
+        let outcome = worker.call(Work::Generate(Generate {
+            id: VersionId::from(Uuid::from_u128(number + 1000)),
+            label: format!("keyward:{key}:1:{purpose}:{formats}"),
+            key_type: kind,
+            purpose,
+        }));
+        assert!(matches!(outcome, Outcome::Key(Some(_))), "{outcome:?}");
+    }
+}
+
+#[test]
+fn what_was_taken_in_stays_when_the_time_is_up_and_the_next_goes_on() {
+    let mut daemon = Daemon::start(Setup::new().token(TokenSetup::new("main").fault()));
+    plant_keys(&daemon, 1..41, Purpose::Encrypt, KeyType::Aes256);
+    plant_keys(&daemon, 41..43, Purpose::Sign, KeyType::P256);
+    daemon.kill_worker("main");
+    daemon.wait_for_token("main", LoginState::Unlocked);
+    // The proof of the first key pair does not end.
+    let fault = daemon.fault("main");
+    fault.set("C_Sign", &Fault::Hang);
+    let limit = std::time::Duration::from_secs(3);
+    let request = || Rescan { token: None };
+    let found = daemon.client().call_with_deadline(request(), limit);
+    let found = found.unwrap_or_else(|error| panic!("{error:?}\n{}", daemon.stderr()));
+    assert_eq!((found.recovered.len(), found.known), (40, 0), "{found:?}");
+    let [more] = found.refused.as_slice() else {
+        panic!("{found:?}");
+    };
+    assert!(
+        more.starts_with("2 keys were not looked at") && more.ends_with("rescan again"),
+        "{more}"
+    );
+    assert!(found.missing.is_empty());
+    let nothing = refused(daemon.client().call_with_deadline(request(), limit));
+    assert_eq!(nothing.code, ErrorCode::DeadlineExceeded, "{nothing}");
+    fault.clear("C_Sign");
+
+    daemon.restart();
+    daemon.wait_for_token("main", LoginState::Unlocked);
+    assert_eq!(daemon.status().management_refused, None);
+    let found = rescan(&daemon);
+    assert_eq!((found.recovered.len(), found.known), (2, 40), "{found:?}");
+    assert!(found.refused.is_empty(), "{found:?}");
+
+    // The log names each of them, behind an intent of its page.
+    let records = daemon.audit();
+    let of = |kind: &str| {
+        let rescans = records.iter().filter(|r| r["op"] == "rescan");
+        let rescans = rescans.filter(|r| r["kind"] == kind);
+        rescans.collect::<Vec<_>>()
+    };
+    let intents: Vec<_> = of("manage-intent").iter().map(|r| &r["seq"]).collect();
+    assert_eq!(intents.len(), 3, "pages of 32, 8 and 2");
+    let named: Vec<_> = of("manage-outcome")
+        .into_iter()
+        .filter(|record| !record["intent"].is_null())
+        .collect();
+    assert_eq!(named.len(), 42);
+    for (number, record) in (1..).zip(named) {
+        let id = |number| Uuid::from_u128(number).to_string();
+        assert_eq!(record["key"], id(number));
+        assert_eq!(record["version"], id(number + 1000));
+        let label = record["detail"].as_str().unwrap();
+        assert!(label.starts_with(&format!("keyward:{}:1:", id(number))));
+        assert!(intents.contains(&&record["intent"]), "{record}");
+    }
+}

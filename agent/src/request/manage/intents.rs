@@ -97,7 +97,7 @@ pub(super) fn conclude(
 }
 
 /// Writes an outcome that is not the request's own.
-fn write(
+pub(super) fn write(
     agent: &Agent,
     origin: &Origin,
     op: &'static str,

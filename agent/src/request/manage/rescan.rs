@@ -1,41 +1,59 @@
 //! `rescan`: keys that are on a token and that the registry does not have.
+//!
+//! All of the token is read first, since what contradicts itself is not taken in; then key by key is
+//! looked at, and taken in by pages. What was taken in stays when the time is up: the next rescan
+//! goes on behind it.
+
+mod look;
+mod page;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::time::Duration;
 
+use keyward_backend::VersionId;
 use keyward_backend::message::{Outcome, SCAN_PAGE, ScannedKey, Work};
-use keyward_backend::{KeyReport, VersionId};
 use keyward_protocol::operation::{Recovered, Rescan, Rescanned};
-use keyward_protocol::{ErrorCode, Failure, KeyState};
+use keyward_protocol::{ErrorCode, Failure};
+use tokio::time::Instant;
 use uuid::Uuid;
 
+use self::page::Page;
 use super::label::{Label, PREFIX};
-use super::prove::{Claim, Known};
-use super::{Changing, intend, mark, placement, registry_refused};
-use crate::registry::{FoundVersion, Key, Placement, Version};
 use crate::request::usage::misbehaved;
 use crate::request::{Entry, With};
 use crate::worker::Token;
 
 /// How many pages of keys are read of a token: nobody has more.
 const MOST_PAGES: usize = 256;
-/// How many keys are taken in at once, and how many are named in the answer, which is one frame.
+/// How many versions are taken in at once.
+const PAGE: usize = 32;
+/// How many of them a request takes in, and how many are named in the answer, which is one frame.
 const MOST_RECOVERED: usize = 300;
 const MOST_REFUSED: usize = 60;
 const MOST_MISSING: usize = 300;
 /// The longest reason, in characters.
 const MOST_REASON: usize = 300;
+/// Taking in and answering have so much time at the most; a quarter where there is not much.
+const MOST_REST: Duration = Duration::from_secs(2);
+
+const BUSY: &str = "busy: its key is being changed; rescan when that has ended";
 
 /// What is found.
 #[derive(Default)]
 struct Findings {
-    versions: Vec<FoundVersion>,
-    places: Vec<(Rc<Key>, VersionId, Placement)>,
+    recovered: Vec<Recovered>,
     known: u64,
     foreign: u64,
     refused: Vec<String>,
     seen: BTreeSet<VersionId>,
-    more: bool,
+    /// Why there is more that was not looked at.
+    more: Option<String>,
+}
+
+impl Findings {
+    fn refuse(&mut self, why: &str) {
+        self.refused.push(why.chars().take(MOST_REASON).collect());
+    }
 }
 
 impl With<'_> {
@@ -44,39 +62,94 @@ impl With<'_> {
         op: &Rescan,
         entry: &mut Entry,
     ) -> Result<Rescanned, Failure> {
-        let agent = self.agent;
-        let token = agent.token(op.token.as_deref())?.as_ref();
+        let token = self.agent.token(op.token.as_deref())?.as_ref();
         entry.token = Some(token.name().to_owned());
         token.refuse_unless_ready()?;
+        let now = Instant::now();
+        let rest = self.deadline.saturating_duration_since(now).checked_div(4);
+        let stop = self
+            .deadline
+            .checked_sub(rest.unwrap_or_default().min(MOST_REST));
         let mut findings = Findings::default();
-        for key in self.scan(token, &mut findings.foreign).await? {
-            findings.seen.insert(key.id);
-            self.look(token, key, &mut findings).await?;
-        }
-        findings.sort_out();
-        let _changing = self.take_hold(&mut findings);
-        let found = findings.found();
+        let scanned = self.scan(token, &mut findings.foreign).await?;
+        let keys = self.sort(token, scanned, &mut findings);
+        let took = self
+            .take_all(token, keys, stop.unwrap_or(now), &mut findings, entry)
+            .await;
         entry.detail = Some(format!(
-            "{found} recovered, {} known, {} foreign, {} refused",
+            "{} recovered, {} known, {} foreign, {} refused{}",
+            findings.recovered.len(),
             findings.known,
             findings.foreign,
-            findings.refused.len()
+            findings.refused.len(),
+            match findings.more {
+                Some(_) => ", not complete",
+                None => "",
+            }
         ));
-        if found > 0 {
-            intend(agent, self.origin, "rescan", entry).await?;
-            let places: Vec<_> = findings
-                .places
-                .iter()
-                .map(|(key, version, place)| (key.id, *version, place.clone()))
-                .collect();
-            agent
-                .registry
-                .borrow_mut()
-                .recover(&findings.versions, &places)
-                .map_err(|error| registry_refused(&error))?;
-            entry.registry = Some(mark(agent));
+        match took {
+            Err(mut failure) if !findings.recovered.is_empty() => {
+                let count = findings.recovered.len();
+                let words = format!("; {count} versions were taken in before");
+                failure.message.push_str(&words);
+                Err(failure)
+            }
+            Err(failure) => Err(failure),
+            Ok(()) => Ok(self.report(token, findings)),
         }
-        Ok(self.report(token, findings))
+    }
+
+    /// Looks at each key and takes in what can be; what stops it is an error only where nothing was
+    /// taken in.
+    async fn take_all(
+        &self,
+        token: &Token,
+        keys: BTreeMap<Uuid, Vec<(VersionId, Label)>>,
+        stop: Instant,
+        findings: &mut Findings,
+        entry: &mut Entry,
+    ) -> Result<(), Failure> {
+        let mut page = Page::default();
+        let mut left = keys.len();
+        let mut ended = None;
+        for (_, versions) in keys {
+            let count = findings.recovered.len().saturating_add(page.len());
+            if count > 0 && count.saturating_add(versions.len()) > MOST_RECOVERED {
+                findings.more = Some("there are more keys: rescan again".into());
+                break;
+            }
+            if Instant::now() >= stop {
+                ended = Some(Failure::new(
+                    ErrorCode::DeadlineExceeded,
+                    "the time for it was up",
+                ));
+                break;
+            }
+            match self.look(token, versions, findings).await {
+                Ok(found) => page.append(found),
+                Err(failure) => {
+                    ended = Some(failure);
+                    break;
+                }
+            }
+            left = left.saturating_sub(1);
+            if page.len() >= PAGE {
+                let whole = std::mem::take(&mut page);
+                self.take_in(whole, findings, entry).await?;
+            }
+        }
+        self.take_in(page, findings, entry).await?;
+        match ended {
+            None => Ok(()),
+            Some(failure) if findings.recovered.is_empty() => Err(failure),
+            Some(failure) => {
+                findings.more = Some(format!(
+                    "{left} keys were not looked at ({}): rescan again",
+                    failure.message
+                ));
+                Ok(())
+            }
+        }
     }
 
     /// All keys of the token whose id could be keyward's, in the order of their ids.
@@ -120,185 +193,51 @@ impl With<'_> {
                 .any(|intent| intent.key == Some(key) || intent.version_id == Some(version.uuid()))
     }
 
-    /// Takes hold of the keys that are taken in; refuses those that somebody changes by now.
-    fn take_hold(&self, findings: &mut Findings) -> Vec<Changing<'_>> {
-        let mut busy = Vec::new();
-        let mut free = |key, version| {
-            let free = !self.is_changing(key, version);
-            if !free {
-                busy.push(format!("{version}: {BUSY}"));
-            }
-            free
-        };
-        findings.versions.retain(|v| free(v.key, v.id));
-        findings.places.retain(|(key, id, _)| free(key.id, *id));
-        for why in busy {
-            findings.refuse(&why);
-        }
-        let keys: BTreeSet<Uuid> = findings
-            .versions
-            .iter()
-            .map(|version| version.key)
-            .chain(findings.places.iter().map(|(key, _, _)| key.id))
-            .collect();
-        keys.into_iter()
-            .filter_map(|key| Changing::begin(self.agent, key).ok())
-            .collect()
-    }
-
-    /// Looks at one key of the token.
-    async fn look(
+    /// What may be taken in, by keys; counts and refuses the rest, as far as the labels tell.
+    fn sort(
         &self,
         token: &Token,
-        scanned: ScannedKey,
+        scanned: Vec<ScannedKey>,
         findings: &mut Findings,
-    ) -> Result<(), Failure> {
-        let holder = self.agent.registry.borrow().key_of(scanned.id);
-        let version = holder
-            .as_ref()
-            .and_then(|key| key.versions.iter().find(|v| v.id == scanned.id));
-        if version.is_some_and(|v| v.placements.iter().any(|p| p.token == token.name())) {
-            findings.known = findings.known.saturating_add(1);
-            return Ok(());
-        }
-        let Some(label) = Label::parse(&scanned.label) else {
-            if scanned.label.starts_with(PREFIX) || holder.is_some() {
-                let id = scanned.id;
+    ) -> BTreeMap<Uuid, Vec<(VersionId, Label)>> {
+        let mut keys: BTreeMap<Uuid, Vec<(VersionId, Label)>> = BTreeMap::new();
+        let registry = self.agent.registry.borrow();
+        let known: BTreeSet<VersionId> = registry
+            .on_token(token.name())
+            .into_iter()
+            .map(|(_, id)| id)
+            .collect();
+        for ScannedKey { id, label } in scanned {
+            findings.seen.insert(id);
+            if known.contains(&id) {
+                findings.known = findings.known.saturating_add(1);
+            } else if let Some(label) = Label::parse(&label) {
+                keys.entry(label.key).or_default().push((id, label));
+            } else if label.starts_with(PREFIX) || registry.key_of(id).is_some() {
                 findings.refuse(&format!("{id}: its label is not one that keyward writes"));
             } else {
                 findings.foreign = findings.foreign.saturating_add(1);
             }
-            return Ok(());
-        };
-        let key = holder.as_ref().map_or(label.key, |key| key.id);
-        if self.is_changing(key, scanned.id) || self.is_changing(label.key, scanned.id) {
-            findings.refuse(&format!("{}: {BUSY}", scanned.id));
-            return Ok(());
         }
-        if findings.found() >= MOST_RECOVERED {
-            findings.more = true;
-            return Ok(());
-        }
-        let refused = match (&holder, version) {
-            (Some(key), Some(version)) => {
-                self.further_place(token, key, version, &label, findings)
-                    .await?
+        // Which of two versions of one number is the right one, no label can tell.
+        keys.retain(|key, versions| {
+            let numbers: BTreeSet<u32> = versions.iter().map(|(_, label)| label.number).collect();
+            let kind = |label: &Label| (label.purpose, label.formats.clone());
+            let first = versions.first().map(|(_, label)| kind(label));
+            let one_kind = versions.iter().all(|(_, label)| Some(kind(label)) == first);
+            let fits = one_kind && numbers.len() == versions.len();
+            if !fits {
+                findings.refuse(&format!(
+                    "{key}: the token has {} versions of it that contradict each other",
+                    versions.len()
+                ));
             }
-            _ => self.unknown(token, &scanned, label, findings).await?,
-        };
-        if let Some(why) = refused {
-            findings.refuse(&format!("{}: {why}", scanned.id));
-        }
-        Ok(())
+            fits
+        });
+        keys
     }
 
-    /// A version that the registry has, but not on this token: why it is not the same, if it isn't.
-    async fn further_place(
-        &self,
-        token: &Token,
-        key: &Rc<Key>,
-        version: &Version,
-        label: &Label,
-        findings: &mut Findings,
-    ) -> Result<Option<String>, Failure> {
-        if key.state == KeyState::Destroyed {
-            return Ok(Some(format!(
-                "the key {} was destroyed, and is still on the token",
-                key.id
-            )));
-        }
-        let same = (label.key, label.number) == (key.id, version.number)
-            && (label.purpose, &label.formats) == (key.purpose, &key.formats);
-        if !same {
-            return Ok(Some(format!("its label is not that of the key {}", key.id)));
-        }
-        let Some(report) = self.inspect(token, version.id).await? else {
-            return Ok(Some("the token does not show it".into()));
-        };
-        if report.key_type != Some(key.key_type) || report.public != version.public {
-            return Ok(Some(format!("it is another key than {}", key.id)));
-        }
-        let Some(public) = &version.public else {
-            return Ok(Some(format!(
-                "whether this secret key is that of {} can't be seen; import it again, naming the key",
-                key.id
-            )));
-        };
-        let claim = Claim {
-            id: version.id,
-            purpose: key.purpose,
-            key_type: key.key_type,
-            known: Known::Public(public),
-        };
-        if !self.proven(token, claim).await? {
-            return Ok(Some(UNPROVEN.into()));
-        }
-        let place = placement(token, report);
-        findings.places.push((Rc::clone(key), version.id, place));
-        Ok(None)
-    }
-
-    /// A version that the registry does not have: why it can't be taken in, if it can't.
-    async fn unknown(
-        &self,
-        token: &Token,
-        scanned: &ScannedKey,
-        label: Label,
-        findings: &mut Findings,
-    ) -> Result<Option<String>, Failure> {
-        let Some(report) = self.inspect(token, scanned.id).await? else {
-            return Ok(Some("the token does not show it".into()));
-        };
-        let Some(key_type) = report.key_type else {
-            return Ok(Some("it is of a type that keyward does not have".into()));
-        };
-        let found = FoundVersion {
-            key: label.key,
-            number: label.number,
-            purpose: label.purpose,
-            formats: label.formats,
-            id: scanned.id,
-            key_type,
-            public: report.public.clone(),
-            placement: placement(token, report),
-        };
-        if let Err(why) = self.agent.registry.borrow().check_found(&found) {
-            return Ok(Some(why.to_string()));
-        }
-        if let Some(public) = &found.public {
-            let claim = Claim {
-                id: found.id,
-                purpose: found.purpose,
-                key_type,
-                known: Known::Public(public),
-            };
-            if !self.proven(token, claim).await? {
-                return Ok(Some(UNPROVEN.into()));
-            }
-        }
-        findings.versions.push(found);
-        Ok(None)
-    }
-
-    async fn inspect(&self, token: &Token, id: VersionId) -> Result<Option<KeyReport>, Failure> {
-        let work = Work::Inspect(id);
-        match token.call(self.authorised, work, self.deadline).await {
-            Ok(Outcome::Key(report)) => Ok(report),
-            Ok(_) => Err(misbehaved(token)),
-            Err(failure) if is_about_the_key(&failure) => Ok(None),
-            Err(failure) => Err(failure),
-        }
-    }
-
-    /// Whether the private part is that of the public one; whatever the key itself refuses is no
-    /// reason to give up the rest.
-    async fn proven(&self, token: &Token, claim: Claim<'_>) -> Result<bool, Failure> {
-        match self.prove(token, claim).await {
-            Err(failure) if is_about_the_key(&failure) => Ok(false),
-            proven => proven,
-        }
-    }
-
+    /// What is told; the last of what was refused says whether there is more.
     fn report(&self, token: &Token, findings: Findings) -> Rescanned {
         let mut missing: Vec<String> = Vec::new();
         for (key, version) in self.agent.registry.borrow().on_token(token.name()) {
@@ -313,80 +252,13 @@ impl With<'_> {
         if left > 0 {
             refused.push(format!("{left} more were refused"));
         }
-        if findings.more {
-            refused.push("there are more keys: rescan again".into());
-        }
-        let found = findings.versions.iter().map(|version| Recovered {
-            key: version.key.to_string(),
-            version: version.number,
-            purpose: version.purpose,
-            key_type: version.key_type,
-        });
-        let placed = findings.places.iter().map(|(key, id, _)| Recovered {
-            key: key.id_text.clone(),
-            version: key
-                .versions
-                .iter()
-                .find(|version| version.id == *id)
-                .map_or(0, |version| version.number),
-            purpose: key.purpose,
-            key_type: key.key_type,
-        });
+        refused.extend(findings.more);
         Rescanned {
-            recovered: found.chain(placed).collect(),
+            recovered: findings.recovered,
             known: findings.known,
             foreign: findings.foreign,
             refused,
             missing,
-        }
-    }
-}
-
-const BUSY: &str = "busy: its key is being changed; rescan when that has ended";
-const UNPROVEN: &str = "its private part is not that of its public part";
-
-/// Whether a failure is of this one key, and the next may do.
-fn is_about_the_key(failure: &Failure) -> bool {
-    matches!(
-        failure.code,
-        ErrorCode::NotFound
-            | ErrorCode::MechanismInvalid
-            | ErrorCode::Invalid
-            | ErrorCode::UnwrapFailed
-    )
-}
-
-impl Findings {
-    fn found(&self) -> usize {
-        self.versions.len().saturating_add(self.places.len())
-    }
-
-    fn refuse(&mut self, why: &str) {
-        self.refused.push(why.chars().take(MOST_REASON).collect());
-    }
-
-    /// Refuses what contradicts itself: two versions of one number, and versions of one key that
-    /// are not of one kind. Which of them is the right one, no label can tell.
-    fn sort_out(&mut self) {
-        let mut keys: BTreeMap<Uuid, Vec<FoundVersion>> = BTreeMap::new();
-        for version in std::mem::take(&mut self.versions) {
-            keys.entry(version.key).or_default().push(version);
-        }
-        for (key, versions) in keys {
-            let numbers: BTreeSet<u32> = versions.iter().map(|v| v.number).collect();
-            let kind = |v: &FoundVersion| (v.purpose, v.key_type, v.formats.clone());
-            let kinds = versions.windows(2).all(|pair| match pair {
-                [a, b] => kind(a) == kind(b),
-                _ => true,
-            });
-            if kinds && numbers.len() == versions.len() {
-                self.versions.extend(versions);
-            } else {
-                self.refuse(&format!(
-                    "{key}: the token has {} versions of it that contradict each other",
-                    versions.len()
-                ));
-            }
         }
     }
 }
