@@ -31,6 +31,10 @@ pub enum Fault {
     Garble,
     /// `C_Sign`, `C_Encrypt`, `C_Decrypt`: an output without its last byte.
     Short,
+    /// `C_EncryptInit`: an IV of the token's own for AES-GCM.
+    Iv([u8; 12]),
+    /// `C_WrapKey`: whole blocks get a block of padding more.
+    Pkcs7,
     /// `C_OpenSession`: no more than so many sessions.
     Limit(usize),
     /// `C_GetTokenInfo`: another serial number.
@@ -101,6 +105,8 @@ impl FaultModule {
     pub fn set(&self, call: &str, fault: &Fault) {
         let only_for: &[&str] = match fault {
             Fault::Short => &["C_Sign", "C_Encrypt", "C_Decrypt"],
+            Fault::Iv(_) => &["C_EncryptInit"],
+            Fault::Pkcs7 => &["C_WrapKey"],
             Fault::Limit(_) => &["C_OpenSession"],
             Fault::Serial(_) | Fault::Flags(_) => &["C_GetTokenInfo"],
             Fault::Hide(_) => &["C_GetMechanismList", "C_GetAttributeValue"],
@@ -135,7 +141,7 @@ impl FaultModule {
 
     /// Takes every fault from a call; what hangs in it goes on.
     pub fn clear(&self, call: &str) {
-        let names = "hang crash crash.always error error.once garble short limit serial flags hide replace probe";
+        let names = "hang crash crash.always error error.once garble short iv pkcs7 limit serial flags hide replace probe";
         for name in names.split(' ') {
             self.remove(call, name);
         }
@@ -183,6 +189,8 @@ fn control(fault: &Fault) -> (&'static str, String) {
         Fault::ErrorOnce(rv) => ("error.once", rv.to_string()),
         Fault::Garble => ("garble", String::new()),
         Fault::Short => ("short", String::new()),
+        Fault::Iv(iv) => ("iv", hex(iv)),
+        Fault::Pkcs7 => ("pkcs7", String::new()),
         Fault::Limit(sessions) => ("limit", sessions.to_string()),
         Fault::Serial(serial) => ("serial", (*serial).to_owned()),
         Fault::Flags(flags) => ("flags", flags.to_string()),

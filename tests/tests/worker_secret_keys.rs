@@ -216,6 +216,41 @@ fn bytes_come_back_as_they_were_or_are_refused() {
     }
 }
 
+/// The lengths of other plaintexts are the same by PKCS#7 and by RFC 5649.
+#[test]
+fn a_token_that_pads_by_pkcs7_does_not_do_kwp() {
+    let hsm = SoftHsm::new();
+    let faults = FaultModule::new(&hsm);
+    faults.set("C_WrapKey", &Fault::Pkcs7);
+    let mut worker = Worker::ready(&hsm, Some(&faults));
+    let (id, _) = worker.generate(KeyType::Aes256, Purpose::Wrap).unwrap();
+    for _ in 0..2 {
+        for length in [1, 16, 17] {
+            let refused = wrap(&mut worker, id, Algorithm::A256Kwp, &vec![7; length]);
+            assert!(
+                matches!(refused, Err(BackendError::MechanismInvalid(_))),
+                "{refused:?}"
+            );
+            let refused = unwrap(&mut worker, id, Algorithm::A256Kwp, &[7; 32]);
+            assert!(
+                matches!(refused, Err(BackendError::MechanismInvalid(_))),
+                "{refused:?}"
+            );
+        }
+    }
+    // Once is enough.
+    assert_eq!(faults.calls("C_WrapKey"), 1);
+    assert_eq!(faults.calls("C_DestroyObject"), 1);
+    assert!(wrap(&mut worker, id, Algorithm::A256Kw, &[7; 16]).is_ok());
+    // In another life of the worker the token is another one.
+    faults.clear("C_WrapKey");
+    let mut worker = Worker::ready(&hsm, Some(&faults));
+    let wrapped = wrap(&mut worker, id, Algorithm::A256Kwp, &[7; 16]).unwrap();
+    let opened = unwrap(&mut worker, id, Algorithm::A256Kwp, &wrapped);
+    assert_eq!(opened, Ok(SecretBytes::copy_from(&[7; 16])));
+    assert_eq!(faults.calls("C_WrapKey"), 4, "tried and wrapped");
+}
+
 #[test]
 fn what_does_not_unwrap_gives_the_one_error() {
     let hsm = SoftHsm::new();

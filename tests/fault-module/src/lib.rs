@@ -16,6 +16,8 @@
 //! | `NAME.error` | holds a `CK_RV`, which is returned; `NAME.error.once`: once |
 //! | `NAME.garble` | the real call, then one bit of its output flipped |
 //! | `C_Sign.short`, `C_Encrypt.short`, `C_Decrypt.short` | the output loses its last byte |
+//! | `C_EncryptInit.iv` | a token that makes its own IV for AES-GCM: it has these bytes, in hexadecimal |
+//! | `C_WrapKey.pkcs7` | a token of PKCS#11 2.40, by the length alone: CKM_AES_KEY_WRAP_PAD makes 8 bytes more of whole blocks |
 //! | `C_OpenSession.limit` | holds a number: `CKR_SESSION_COUNT` beyond that many open sessions |
 //! | `C_GetTokenInfo.serial` | another serial number: a swapped token |
 //! | `C_GetTokenInfo.flags` | a number OR-ed into the token's flags |

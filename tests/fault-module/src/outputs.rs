@@ -226,6 +226,28 @@ pub(crate) unsafe fn C_Sign(
     Ok(CKR_OK)
 }
 
+pub(crate) unsafe fn C_EncryptInit(
+    module: &Module,
+    session: CK_SESSION_HANDLE,
+    mechanism: *mut CK_MECHANISM,
+    key: CK_OBJECT_HANDLE,
+) -> Outcome {
+    const NAME: &str = "C_EncryptInit";
+    module.control.before(NAME)?;
+    // SAFETY: the caller gives a mechanism, or null.
+    let asked = unsafe { mechanism.as_ref() };
+    if let Some(iv) = module.control.read(NAME, "iv")
+        && let Some(asked) = asked.filter(|asked| asked.mechanism == CKM_AES_GCM)
+    {
+        // SAFETY: the parameter of this mechanism, whose IV is the caller's to be written over (PKCS#11 3.0 §2.11.3).
+        unsafe {
+            let params = &*asked.pParameter.cast::<CK_GCM_PARAMS>();
+            slice_of(params.pIv, params.ulIvLen).copy_from_slice(&unhex(&iv));
+        }
+    }
+    Ok(real!(module, C_EncryptInit(session, mechanism, key)))
+}
+
 pub(crate) unsafe fn C_Encrypt(
     module: &Module,
     session: CK_SESSION_HANDLE,
@@ -274,6 +296,61 @@ pub(crate) unsafe fn C_Decrypt(
     // SAFETY: CKR_OK: `length` is good and holds the number of bytes written to `plaintext`.
     unsafe { garble_bytes(module, NAME, plaintext, &mut *length) };
     Ok(CKR_OK)
+}
+
+pub(crate) unsafe fn C_WrapKey(
+    module: &Module,
+    session: CK_SESSION_HANDLE,
+    mechanism: *mut CK_MECHANISM,
+    by: CK_OBJECT_HANDLE,
+    key: CK_OBJECT_HANDLE,
+    wrapped: *mut CK_BYTE,
+    length: *mut CK_ULONG,
+) -> Outcome {
+    const NAME: &str = "C_WrapKey";
+    const BLOCK: CK_ULONG = 8;
+    if !wrapped.is_null() {
+        module.control.before(NAME)?;
+    }
+    // SAFETY: the caller gives a mechanism, or null.
+    let asked = unsafe { mechanism.as_ref() }.map(|asked| asked.mechanism);
+    ok(real!(
+        module,
+        C_WrapKey(session, mechanism, by, key, wrapped, length)
+    ))?;
+    if asked == Some(CKM_AES_KEY_WRAP_PAD)
+        && module.control.has(NAME, "pkcs7")
+        && length_of(module, session, key)?.is_multiple_of(BLOCK)
+    {
+        // SAFETY: CKR_OK: the pointer is good and its target filled.
+        let length = unsafe { &mut *length };
+        if !wrapped.is_null() {
+            // SAFETY: the query for the length said that there must be a block more.
+            unsafe { slice::from_raw_parts_mut(wrapped.add(*length as usize), BLOCK as usize) }
+                .fill(0);
+        }
+        *length = length.saturating_add(BLOCK);
+    }
+    Ok(CKR_OK)
+}
+
+/// The length of a secret key, in bytes.
+fn length_of(
+    module: &Module,
+    session: CK_SESSION_HANDLE,
+    key: CK_OBJECT_HANDLE,
+) -> Result<CK_ULONG, CK_RV> {
+    let mut length: CK_ULONG = 0;
+    let mut attribute = CK_ATTRIBUTE {
+        type_: CKA_VALUE_LEN,
+        pValue: (&raw mut length).cast(),
+        ulValueLen: size_of::<CK_ULONG>() as CK_ULONG,
+    };
+    ok(real!(
+        module,
+        C_GetAttributeValue(session, key, &raw mut attribute, 1)
+    ))?;
+    Ok(length)
 }
 
 pub(crate) unsafe fn C_DeriveKey(
@@ -354,15 +431,7 @@ fn replacements(module: &Module, call: &str) -> HashMap<CK_ATTRIBUTE_TYPE, Vec<u
     let text = module.control.read(call, "replace").unwrap_or_default();
     let entry = |line: &str| {
         let (attribute, value) = line.split_once('=')?;
-        let digits: Option<Vec<_>> = value
-            .trim()
-            .chars()
-            .map(|digit| digit.to_digit(16))
-            .collect();
-        let bytes = digits?
-            .chunks(2)
-            .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | *digit as u8))
-            .collect();
+        let bytes = unhex(value);
         Some((number(attribute) as CK_ATTRIBUTE_TYPE, bytes))
     };
     text.lines()
@@ -371,6 +440,18 @@ fn replacements(module: &Module, call: &str) -> HashMap<CK_ATTRIBUTE_TYPE, Vec<u
                 panic!("keyward-fault-module: {call}.replace has the line {line:?}")
             })
         })
+        .collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digit = |digit: char| {
+        let value = digit.to_digit(16);
+        value.unwrap_or_else(|| panic!("keyward-fault-module: {digit:?} in {text:?}")) as u8
+    };
+    let digits: Vec<u8> = text.trim().chars().map(digit).collect();
+    digits
+        .chunks(2)
+        .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit))
         .collect()
 }
 

@@ -22,6 +22,8 @@ use super::session::{Key, Session};
 
 /// The block of RFC 3394, and what wrapping adds.
 const BLOCK: usize = 8;
+/// What is wrapped to see how a token pads: whole blocks.
+const TRIED: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
@@ -42,9 +44,8 @@ impl Session<'_> {
                     Form::Kwp => format!("{} wraps at least one byte", wrap.algorithm),
                 })
             })?;
+            form.check_padding(token, session, key)?;
             let wrapped = wrap_object(session, key, form, plaintext)?;
-            // A token whose CKM_AES_KEY_WRAP_PAD is that of PKCS#11 2.40 (PKCS#7 padding) makes
-            // more of whole blocks.
             if wrapped.len() != length {
                 return Err(BackendError::DeviceFailed(format!(
                     "it wrapped to {} bytes where {length} are right",
@@ -81,6 +82,7 @@ impl Session<'_> {
             let lengths = form
                 .plain_lengths(unwrap.ciphertext.len())
                 .ok_or_else(failed)?;
+            form.check_padding(token, session, key)?;
             let opened = unwrap_object(token, session, key, form, &unwrap.ciphertext)?;
             if !lengths.contains(&opened.len()) {
                 return Err(BackendError::DeviceFailed(format!(
@@ -141,6 +143,33 @@ impl Form {
             Self::Kw => Mechanism::AesKeyWrap,
             Self::Kwp => Mechanism::AesKeyWrapPad,
         }
+    }
+
+    /// Refuses KWP on a token whose CKM_AES_KEY_WRAP_PAD is that of PKCS#11 2.40, which pads by
+    /// PKCS#7: nothing else would open what it wraps. It makes more of whole blocks, which is tried
+    /// once, with bytes that are no secret; the length of others does not tell.
+    fn check_padding(self, token: &Token, session: &RawSession, key: &Key) -> Attempt<()> {
+        if self == Self::Kw {
+            return Ok(());
+        }
+        let found = token.found()?;
+        let right = match found.pads_by_rfc_5649.get() {
+            Some(right) => *right,
+            None => {
+                let wrapped = wrap_object(session, key, self, &TRIED)?;
+                let right = self.wrapped_length(TRIED.len()) == Some(wrapped.len());
+                *found.pads_by_rfc_5649.get_or_init(|| right)
+            }
+        };
+        if right {
+            return Ok(());
+        }
+        Err(BackendError::MechanismInvalid(
+            "this token pads by PKCS#7 before it wraps, as PKCS#11 2.40 had it, and not by RFC 5649: \
+             wrap multiples of 8 bytes with KW"
+                .to_owned(),
+        )
+        .into())
     }
 
     /// How long so many bytes are when they are wrapped; `None` if they can't be.

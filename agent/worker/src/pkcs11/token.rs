@@ -1,6 +1,6 @@
 //! Which token it is, and how it is.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use cryptoki::session::{Session as RawSession, SessionState};
 use cryptoki::slot::{Slot, TokenInfo};
@@ -20,6 +20,8 @@ pub(super) struct Found {
     pub(super) label: String,
     pub(super) login_required: bool,
     pub(super) mechanisms: Mechanisms,
+    /// Whether CKM_AES_KEY_WRAP_PAD is RFC 5649; known after its first use.
+    pub(super) pads_by_rfc_5649: OnceLock<bool>,
 }
 
 impl Token {
@@ -45,6 +47,7 @@ impl Token {
             label: info.label().to_owned(),
             login_required: info.login_required(),
             mechanisms,
+            pads_by_rfc_5649: OnceLock::new(),
         });
         *self.found.write().unwrap_or_else(PoisonError::into_inner) = Some(found);
         let session = self.ensure_anchor(&mut anchor)?;
