@@ -7,8 +7,8 @@ use keyward_backend::message::{Generate, Outcome, Work};
 use keyward_client::protocol::{
     CoseKey, ErrorCode, Failure, KeyType, Purpose, SecretBytes,
     operation::{
-        Describe, Destroy, Import, KeyDescription, KeyMaterial, List, LoginState, Rotate,
-        SignInput, Verify,
+        Describe, Destroy, Import, KeyDescription, KeyMaterial, List, Lock, LoginState, Rotate,
+        SignInput, Unlock, Verify,
     },
 };
 use keyward_tests::{
@@ -150,6 +150,35 @@ fn what_is_imported_signs_as_it_did_outside() {
 }
 
 #[test]
+fn an_ed25519_key_signs_as_it_did_outside() {
+    let daemon = Daemon::start(two());
+    let der = openssl::generate_pkcs8(&["-algorithm", "ED25519"]);
+    let both = on(&["main", "spare"], pkcs8("k", Purpose::Sign, &der));
+    let key = imported(&daemon, both);
+    assert_eq!((key.key_type, tokens(&key).len()), (KeyType::Ed25519, 2));
+    let [private, public] = ["key.der", "key.pub"].map(|name| daemon.dir().join(name));
+    fs::write(&private, &der).unwrap();
+    openssl::write_public(&private, &public).unwrap();
+    let mut client = daemon.client();
+    for locked in ["main", "spare"] {
+        let lock = |token: &str| Lock {
+            token: Some(token.into()),
+        };
+        client.call(lock(locked)).unwrap();
+        let made = client.call(sign("k", b"message")).unwrap();
+        openssl::verify_ed25519(&public, b"message", &made.signature).unwrap();
+        let unlock = Unlock {
+            token: Some(locked.into()),
+            pin: None,
+            spend_withheld_try: false,
+        };
+        client.call(unlock).unwrap();
+    }
+    let failure = refused(client.call(pkcs8("a", Purpose::Agree, &der)));
+    assert_eq!(failure.code, ErrorCode::Invalid, "{failure}");
+}
+
+#[test]
 fn what_is_no_key_is_refused_before_anything_is_made() {
     let daemon = Daemon::start(Setup::new());
     let refuse = |import| -> Failure { refused(daemon.client().call(import)) };
@@ -183,7 +212,7 @@ fn a_spare_serves_while_the_first_token_is_away() {
     let mut client = daemon.client();
     client.call(sign("k", b"message")).unwrap();
     client
-        .call(keyward_client::protocol::operation::Lock {
+        .call(Lock {
             token: Some("main".into()),
         })
         .unwrap();

@@ -6,6 +6,7 @@ use keyward_backend::message::{self, Outcome, Work};
 use keyward_protocol::ciphertext::{Body, Ciphertext, Context, Header, Scheme, TAG_LENGTH};
 use keyward_protocol::{Algorithm, ErrorCode, Failure, SecretBytes};
 use rustix::rand::{GetRandomFlags, getrandom};
+use uuid::Uuid;
 
 use crate::envelope::{self, SealError};
 use crate::registry::{Key, SealCountError, Version};
@@ -66,7 +67,7 @@ impl With<'_> {
                 .registry
                 .borrow_mut()
                 .count_seal(version.id)
-                .map_err(|error| not_counted(&error))?;
+                .map_err(|error| not_counted(&error, header.kid()))?;
             match Rc::get_mut(&mut work) {
                 Some(Work::Seal(seal)) => fill(&mut *seal.iv)?,
                 _ => return Err(Failure::new(ErrorCode::Internal, "the last try goes on")),
@@ -99,10 +100,11 @@ pub(super) fn fill(mut bytes: &mut [u8]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn not_counted(error: &SealCountError) -> Failure {
+fn not_counted(error: &SealCountError, key: Uuid) -> Failure {
     match error {
-        SealCountError::Exhausted => Failure::new(ErrorCode::WrongState, error.to_string())
-            .hint("keyward key rotate KEY  # old ciphertexts still open"),
+        SealCountError::Exhausted => Failure::new(ErrorCode::WrongState, error.to_string()).hint(
+            format!("keyward key rotate {key}  # old ciphertexts still open"),
+        ),
         SealCountError::Registry(error) => registry_failed(error),
     }
 }
