@@ -261,6 +261,33 @@ fn packets() -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
+/// `tests/fuzz/corpora` writes them.
+#[test]
+fn the_seeds_of_messages_are_the_newest_vectors() {
+    for (target, file) in [
+        ("client_message", "requests"),
+        ("server_message", "replies"),
+    ] {
+        let vectors = here().join(format!("../protocol/vectors/{file}.json"));
+        let text = std::fs::read_to_string(vectors).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let accepted = json["vectors"].as_array().unwrap().iter();
+        let accepted = accepted.filter(|v| v["outcome"] == "accept" && v["same"] != false);
+        let mut count = 0;
+        for (vector, number) in accepted.zip(0..) {
+            let seed = format!("fuzz/corpus/{target}/seed-{file}-{number:02}");
+            let seed = std::fs::read(here().join(&seed)).expect(&seed);
+            assert!(
+                seed == unhex(vector["hex"].as_str().unwrap()),
+                "{}",
+                vector["name"]
+            );
+            count += 1;
+        }
+        assert!(count > 15, "{file}");
+    }
+}
+
 #[test]
 fn a_backup_that_another_implementation_wrote_is_read() {
     let seed = here().join("fuzz/corpus/backup/seed-document");
