@@ -11,10 +11,13 @@ use std::{
 
 use keyward_backend::{
     BackendError, KeyReport, TokenReport, VersionId,
-    message::{Answer, Call, Credential, Generate, MAX_PACKET, Outcome, Sign, Work},
+    message::{Answer, Call, Credential, Generate, Import, MAX_PACKET, Outcome, Sign, Work},
     start::{Hardware, SandboxLists, SocketKinds, Start},
 };
-use keyward_protocol::{Algorithm, KeyType, Purpose, SecretBytes, operation::SignInput};
+use keyward_protocol::{
+    Algorithm, KeyType, Purpose, SecretBytes,
+    operation::{KeyMaterial, SignInput},
+};
 use keyward_sys::fd::{receive_blocking, send_blocking, seqpacket_pair};
 
 use crate::{FaultModule, SoftHsm, TpmToken, wait_for};
@@ -169,6 +172,31 @@ impl Worker {
         worker.open().expect("an open token");
         worker.login(hsm.pin()).expect("a login");
         worker
+    }
+
+    /// Imports a key.
+    ///
+    /// # Errors
+    /// The worker's.
+    #[track_caller]
+    pub fn import(
+        &mut self,
+        key_type: KeyType,
+        purpose: Purpose,
+        material: KeyMaterial,
+    ) -> Result<(VersionId, KeyReport), BackendError> {
+        let id = VersionId::random();
+        let generate = Generate {
+            id,
+            label: "imported".to_owned(),
+            key_type,
+            purpose,
+        };
+        match self.call(Work::Import(Import { generate, material })) {
+            Outcome::Key(Some(report)) => Ok((id, report)),
+            Outcome::Failed(error) => Err(error),
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Sends a call without waiting for its answer.

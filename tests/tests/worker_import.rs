@@ -83,7 +83,7 @@ fn what_is_no_key_of_the_type_is_refused_and_leaves_nothing() {
         (KeyType::Aes256, KeyType::HmacSha256, 32),
     ] {
         let material = KeyMaterial::Secret(claimed, SecretBytes::zeroed(length));
-        let refused = import_material(&mut worker, key_type, Purpose::Wrap, material);
+        let refused = worker.import(key_type, Purpose::Wrap, material);
         assert!(
             matches!(refused, Err(BackendError::Invalid(_))),
             "{refused:?}"
@@ -115,7 +115,7 @@ fn a_token_that_makes_an_imported_key_extractable_keeps_none() {
             "{refused:?}"
         );
         let secret = KeyMaterial::Secret(KeyType::Aes256, SecretBytes::zeroed(32));
-        let refused = import_material(&mut worker, KeyType::Aes256, purpose, secret);
+        let refused = worker.import(KeyType::Aes256, purpose, secret);
         assert!(
             matches!(refused, Err(BackendError::KeyUnsafe(_))),
             "{refused:?}"
@@ -273,27 +273,7 @@ fn import(
     der: &[u8],
 ) -> Result<(VersionId, KeyReport), BackendError> {
     let material = KeyMaterial::Pkcs8(SecretBytes::copy_from(der));
-    import_material(worker, key_type, purpose, material)
-}
-
-fn import_material(
-    worker: &mut Worker,
-    key_type: KeyType,
-    purpose: Purpose,
-    material: KeyMaterial,
-) -> Result<(VersionId, KeyReport), BackendError> {
-    let id = VersionId::random();
-    let generate = Generate {
-        id,
-        label: "imported".to_owned(),
-        key_type,
-        purpose,
-    };
-    match worker.call(Work::Import(Import { generate, material })) {
-        Outcome::Key(Some(report)) => Ok((id, report)),
-        Outcome::Failed(error) => Err(error),
-        other => panic!("{other:?}"),
-    }
+    worker.import(key_type, purpose, material)
 }
 
 /// A key of openssl: PKCS#8 in DER, and the file of its public key.

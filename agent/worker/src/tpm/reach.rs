@@ -6,10 +6,17 @@ use std::str::FromStr;
 use keyward_backend::tcti::Tcti;
 use keyward_backend::{BackendError, Result};
 use rustix::fs::{Mode, OFlags};
+use tss_esapi::constants::tss::{
+    TPM2_HMAC_SESSION_FIRST, TPM2_POLICY_SESSION_FIRST, TPM2_TRANSIENT_FIRST,
+};
 use tss_esapi::constants::{CapabilityType, StartupType};
+use tss_esapi::structures::CapabilityData;
 use tss_esapi::{Context, Error, TctiNameConf};
 
 use super::error::{Next, describe, next};
+
+/// How many of a kind are looked for; swtpm has room for a few.
+const MOST_HANDLES: u32 = 64;
 
 /// Connects to a TPM that answers. Whether it is this process that starts it: the kernel starts a
 /// real one, and nobody one of swtpm.
@@ -39,7 +46,32 @@ pub(super) fn context(tcti: &Tcti) -> Result<(Context, bool)> {
         }
         asked => asked.map_err(silent)?,
     }
+    if starts {
+        clear(&mut context).map_err(silent)?;
+    }
     Ok((context, starts))
+}
+
+/// Takes out of a TPM of swtpm what a process has left that was killed. swtpm has one client at a
+/// time, and no resource manager that would do it.
+fn clear(context: &mut Context) -> std::result::Result<(), Error> {
+    for first in [
+        TPM2_TRANSIENT_FIRST,
+        TPM2_HMAC_SESSION_FIRST,
+        TPM2_POLICY_SESSION_FIRST,
+    ] {
+        let (data, _) = context.get_capability(CapabilityType::Handles, first, MOST_HANDLES)?;
+        let CapabilityData::Handles(handles) = data else {
+            continue;
+        };
+        for handle in handles.into_inner() {
+            // What can't be had can't be put away either, and is in nobody's way but its own.
+            if let Ok(object) = context.tr_from_tpm_public(handle) {
+                let _ = context.flush_context(object);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A TPM that can be reached and does not do what every TPM does.
