@@ -18,4 +18,4 @@ pub mod token;
 pub use backend::{Backend, Session};
 pub use error::{BackendError, Result};
 pub use tcti::Tcti;
-pub use token::{KeyReport, TokenIdentity, TokenReport, VersionId};
+pub use token::{KeyReport, MOST_BLOB, TokenIdentity, TokenReport, VersionId};

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use keyward_protocol::{CoseKey, KeyType};
-use minicbor::bytes::ByteArray;
+use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::{Decode, Encode};
 use uuid::Uuid;
 
@@ -146,4 +146,10 @@ pub struct KeyReport {
     /// What kind of key it is; `None` for one that keyward does not use.
     #[n(5)]
     pub key_type: Option<KeyType>,
+    /// The key's own file, encrypted by its device (TSS2 PRIVATE KEY), where it lives in one.
+    #[n(6)]
+    pub blob: Option<ByteVec>,
 }
+
+/// The longest file of a key.
+pub const MOST_BLOB: usize = 16 * 1024;

@@ -12,7 +12,7 @@ mod write;
 use std::collections::HashMap;
 
 use keyward_backend::TokenIdentity;
-use keyward_protocol::backup::{KeyCopy, PlacementCopy, TagCopy, TokenCopy, VersionCopy};
+use keyward_protocol::backup::{BlobCopy, KeyCopy, PlacementCopy, TagCopy, TokenCopy, VersionCopy};
 
 use super::error::{Invalid, RegistryError};
 use super::key::{Key, Placement, Version};
@@ -33,6 +33,24 @@ impl Registry {
             .map(|(name, identity)| token(name, identity));
         let keys = self.keys.values().map(|of| key(of, &seals));
         Ok((tokens.collect(), keys.collect()))
+    }
+
+    /// The keys' own files.
+    #[must_use]
+    pub fn blobs(&self) -> Vec<BlobCopy> {
+        let mut blobs = Vec::new();
+        for version in self.keys.values().flat_map(|key| &key.versions) {
+            for place in &version.placements {
+                if let Some(bytes) = &place.blob {
+                    blobs.push(BlobCopy {
+                        version: version.id.uuid().into_bytes().into(),
+                        token: place.token.clone(),
+                        bytes: bytes.clone().into(),
+                    });
+                }
+            }
+        }
+        blobs
     }
 
     /// What taking a copy over would come to.

@@ -97,6 +97,8 @@ pub struct Placement {
     pub always_sensitive: bool,
     /// CKA_NEVER_EXTRACTABLE.
     pub never_extractable: bool,
+    /// The key's own file, encrypted by its device, where it lives in one.
+    pub blob: Option<Vec<u8>>,
 }
 
 /// A key that is to be entered, with its first version.

@@ -21,7 +21,7 @@ mod token;
 
 use std::time::Duration;
 
-use keyward_backend::KeyReport;
+use keyward_backend::{KeyReport, MOST_BLOB};
 use keyward_protocol::{ErrorCode, Failure};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -186,6 +186,10 @@ pub(in crate::request) fn placement(token: &Token, report: KeyReport) -> Placeme
         local: report.local,
         always_sensitive: report.always_sensitive,
         never_extractable: report.never_extractable,
+        // A worker may have been taken over: what is no file of a key is not kept.
+        blob: (report.blob)
+            .filter(|blob| (1..=MOST_BLOB).contains(&blob.len()))
+            .map(Into::into),
     }
 }
 

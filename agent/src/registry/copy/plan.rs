@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use keyward_backend::VersionId;
+use keyward_backend::{MOST_BLOB, VersionId};
 use keyward_protocol::KeyState;
-use keyward_protocol::backup::{KeyCopy, PlacementCopy, TagCopy, TokenCopy, VersionCopy};
+use keyward_protocol::backup::{BlobCopy, KeyCopy, PlacementCopy, TagCopy, TokenCopy, VersionCopy};
 use uuid::Uuid;
 
 use super::identity;
 use crate::registry::check::{MAX_ALIASES, MAX_TAGS, MAX_VERSIONS};
+use crate::registry::error::Invalid;
 use crate::registry::seal_count::is_counted;
 use crate::registry::{Key, Registry};
 
@@ -23,6 +24,8 @@ pub struct Plan {
     pub(super) merged: Vec<Merge>,
     /// What versions of AES-GCM keys had reserved.
     pub(super) seals: Vec<(VersionId, u64)>,
+    /// The files of keys whose places are entered.
+    pub(super) blobs: Vec<BlobCopy>,
     /// What is not taken over, and why.
     pub kept: Vec<String>,
 }
@@ -58,6 +61,43 @@ impl Merge {
 }
 
 impl Plan {
+    /// With the copy's files of keys: those whose places are entered with it. What the registry has
+    /// keeps its own.
+    ///
+    /// # Errors
+    /// One is there twice, or is no file of a key.
+    pub fn with_blobs(mut self, blobs: &[BlobCopy]) -> Result<Self, Invalid> {
+        let mut places: BTreeSet<([u8; 16], &str)> = BTreeSet::new();
+        let added = self.added.iter().flat_map(|key| &key.versions);
+        let merged = self.merged.iter().flat_map(|merge| &merge.versions);
+        for version in added.chain(merged) {
+            let tokens = version.placements.iter();
+            places.extend(tokens.map(|place| (*version.id, place.token.as_str())));
+        }
+        let further = self.merged.iter().flat_map(|merge| &merge.placements);
+        places.extend(further.map(|(id, place)| (id.into_bytes(), place.token.as_str())));
+        let mut seen = BTreeSet::new();
+        let mut entered = Vec::new();
+        for blob in blobs {
+            let place = (*blob.version, blob.token.as_str());
+            if !(1..=MOST_BLOB).contains(&blob.bytes.len()) || !seen.insert(place) {
+                let words = "a key has a file that is none, or two on one token";
+                return Err(Invalid::new(words));
+            }
+            if places.contains(&place) {
+                entered.push(blob.clone());
+            }
+        }
+        self.blobs = entered;
+        Ok(self)
+    }
+
+    /// How many files of keys come back.
+    #[must_use]
+    pub fn blobs(&self) -> usize {
+        self.blobs.len()
+    }
+
     /// How many keys come back.
     #[must_use]
     pub fn added(&self) -> usize {

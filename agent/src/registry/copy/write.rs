@@ -22,6 +22,12 @@ pub(super) fn write(connection: &Connection, plan: &Plan, now: i64) -> Result<()
     for merge in &plan.merged {
         complete(connection, merge)?;
     }
+    for blob in &plan.blobs {
+        connection.execute(
+            "UPDATE placement SET blob = ?3 WHERE version = ?1 AND token = ?2",
+            params![text(&blob.version), blob.token, blob.bytes.as_slice()],
+        )?;
+    }
     seals(connection, plan)
 }
 

@@ -62,6 +62,8 @@ CREATE TABLE placement (
     local             INTEGER NOT NULL CHECK (local IN (0, 1)),
     always_sensitive  INTEGER NOT NULL CHECK (always_sensitive IN (0, 1)),
     never_extractable INTEGER NOT NULL CHECK (never_extractable IN (0, 1)),
+    -- The key's own file, encrypted by its device, where it lives in one.
+    blob              BLOB,
     PRIMARY KEY (version, token)
 ) STRICT, WITHOUT ROWID;
 

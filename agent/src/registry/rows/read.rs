@@ -123,7 +123,7 @@ fn public(bytes: &[u8], thumbprint: Option<&str>, key_type: KeyType) -> Result<C
 }
 
 fn placements(connection: &Connection, version: &str) -> Result<Vec<Placement>, RegistryError> {
-    let select = "SELECT token, locator, local, always_sensitive, never_extractable
+    let select = "SELECT token, locator, local, always_sensitive, never_extractable, blob
                   FROM placement WHERE version = ?1 ORDER BY token";
     all(connection, select, Some(version), |row| {
         Ok(Placement {
@@ -132,6 +132,7 @@ fn placements(connection: &Connection, version: &str) -> Result<Vec<Placement>, 
             local: row.get(2)?,
             always_sensitive: row.get(3)?,
             never_extractable: row.get(4)?,
+            blob: row.get(5)?,
         })
     })
 }

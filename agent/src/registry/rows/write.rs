@@ -114,8 +114,9 @@ pub(in crate::registry) fn add_placements(
     placements: &[Placement],
 ) -> Result<(), RegistryError> {
     let mut statement = connection.prepare_cached(
-        "INSERT INTO placement (version, token, locator, local, always_sensitive, never_extractable)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO placement
+             (version, token, locator, local, always_sensitive, never_extractable, blob)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     for place in placements {
         statement
@@ -126,6 +127,7 @@ pub(in crate::registry) fn add_placements(
                 place.local,
                 place.always_sensitive,
                 place.never_extractable,
+                place.blob,
             ])
             .map_err(taken(version.uuid()))?;
     }

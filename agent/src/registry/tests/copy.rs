@@ -44,6 +44,42 @@ fn an_empty_registry_becomes_what_the_copy_was() {
 }
 
 #[test]
+fn the_files_of_keys_come_back_with_their_places_only() {
+    let (_folder, path) = path();
+    let mut registry = open(&path);
+    for id in 1..=2_u8 {
+        let mut key = sign_key(id.into(), "");
+        key.placements[0].blob = Some(vec![id; 100]);
+        registry.insert(key).unwrap();
+    }
+    let (copy, blobs) = (registry.copy().unwrap(), registry.blobs());
+    assert_eq!(blobs.len(), 2);
+    let (_folder, path) = super::path();
+    let mut other = open(&path);
+    other.insert(sign_key(1, "")).unwrap();
+    let plan = other.plan(&copy.0, &copy.1).unwrap();
+    let plan = plan.with_blobs(&blobs).unwrap();
+    assert_eq!(plan.blobs(), 1);
+    other.restore(&plan).unwrap();
+    drop(other);
+    let other = Registry::open(&path).unwrap();
+    let blob = |id: u128| {
+        let key = other.key(&Uuid::from_u128(id).to_string()).unwrap();
+        key.versions[0].placements[0].blob.clone()
+    };
+    assert_eq!(blob(1), None, "a key that is there keeps what it has");
+    assert_eq!(blob(2), Some(vec![2; 100]));
+    assert_eq!(other.blobs(), blobs[1..]);
+    for wrong in [Vec::new(), vec![0; keyward_backend::MOST_BLOB + 1]] {
+        let mut blobs = blobs.clone();
+        blobs[0].bytes = wrong.into();
+        assert!(Plan::default().with_blobs(&blobs).is_err());
+    }
+    let twice = [blobs[0].clone(), blobs[0].clone()];
+    assert!(Plan::default().with_blobs(&twice).is_err());
+}
+
+#[test]
 fn a_copy_of_before_does_not_bring_back_what_was_taken_away() {
     let (_folder, path) = path();
     let mut registry = open(&path);

@@ -27,13 +27,15 @@ fn kinds() -> Vec<(Purpose, KeyType)> {
 
 fn placements() -> impl Strategy<Value = Vec<Placement>> {
     let tokens = subsequence(vec!["main", "spare", "z"], 0..=3);
-    (tokens, ".{0,40}", any::<[bool; 3]>()).prop_map(|(tokens, locator, flags)| {
+    let blob = proptest::option::of(proptest::collection::vec(any::<u8>(), 1..40));
+    (tokens, ".{0,40}", any::<[bool; 3]>(), blob).prop_map(|(tokens, locator, flags, blob)| {
         let placement = |token: &str| Placement {
             token: token.into(),
             locator: locator.clone(),
             local: flags[0],
             always_sensitive: flags[1],
             never_extractable: flags[2],
+            blob: blob.clone(),
         };
         tokens.into_iter().map(placement).collect()
     })

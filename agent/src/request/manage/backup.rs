@@ -96,7 +96,9 @@ impl With<'_> {
         drop(bytes);
         let plan = {
             let registry = self.agent.registry.borrow();
-            let plan = registry.plan(&content.tokens, &content.keys);
+            let plan = registry
+                .plan(&content.tokens, &content.keys)
+                .and_then(|plan| plan.with_blobs(&content.blobs));
             plan.map_err(|error| invalid(format!("the backup can't be taken over: {error}")))?
         };
         entry.detail = Some(format!(
@@ -188,7 +190,9 @@ impl With<'_> {
         {
             // The disk was waited for: what is written is compared with what is there now.
             let mut registry = agent.registry.borrow_mut();
-            let plan = registry.plan(&content.tokens, &content.keys);
+            let plan = registry
+                .plan(&content.tokens, &content.keys)
+                .and_then(|plan| plan.with_blobs(&content.blobs));
             let plan = plan.map_err(|error| invalid(error.to_string()))?;
             registry
                 .restore(&plan)
@@ -226,8 +230,8 @@ fn content(agent: &Agent) -> Result<Content, RegistryError> {
         digest: registry.digest().into(),
         tokens,
         keys,
-        // What lives in PKCS#11 tokens has no file.
-        blobs: Vec::new(),
+        // What lives in PKCS#11 tokens has none.
+        blobs: registry.blobs(),
         files: agent.files.clone(),
     })
 }
@@ -241,10 +245,9 @@ fn kept(agent: &Agent, content: &Content, plan: Plan) -> Vec<String> {
             short(&file.name)
         )
     });
-    let blobs = (!content.blobs.is_empty()).then(|| {
-        let count = content.blobs.len();
-        format!("{count} key files: no token of this configuration can open them")
-    });
+    let left = content.blobs.len().saturating_sub(plan.blobs());
+    let blobs = (left > 0)
+        .then(|| format!("{left} key files: their keys are there already, or don't come back"));
     let mut all: Vec<String> = plan.kept.into_iter().chain(files).chain(blobs).collect();
     let more = all.len().saturating_sub(MOST_KEPT);
     all.truncate(MOST_KEPT);

@@ -97,6 +97,7 @@ impl Objects {
             local: holds(AttributeType::Local)?,
             always_sensitive: holds(AttributeType::AlwaysSensitive)?,
             never_extractable: holds(AttributeType::NeverExtractable)?,
+            blob: None,
         })
     }
 }

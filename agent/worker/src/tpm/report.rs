@@ -31,6 +31,7 @@ pub(super) fn report(public: &Public) -> Result<KeyReport> {
         always_sensitive: made_here,
         never_extractable: made_here,
         key_type,
+        blob: None,
     })
 }
 
