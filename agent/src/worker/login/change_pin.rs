@@ -88,26 +88,29 @@ impl Token {
             Ok(Outcome::Token(report)) => report.pin_tries,
             _ => PinTries::Unknown,
         };
+        let withheld = tries == PinTries::Final || marker.refusals >= MOST_REFUSALS;
         let left = match tries {
             PinTries::Blocked => "the token blocked it: no try is left",
             PinTries::Final => "one try is left, which keyward holds back",
-            // Both of those that keyward makes without a person's word.
-            _ if marker.refusals >= MOST_REFUSALS => {
+            _ if withheld => {
                 "how many tries are left is not known, and keyward holds back the next"
             }
-            PinTries::Low => "some tries are left, the token does not say how many",
-            PinTries::Unknown => "the token does not say how many tries are left",
+            PinTries::Low => {
+                "some tries are left, the token does not say how many, and keyward makes none by itself"
+            }
+            PinTries::Unknown => {
+                "the token does not say how many tries are left, and keyward makes none by itself"
+            }
         };
-        let text = format!(
-            "token {name}: the old PIN is wrong, and the PIN was not changed; {left}. \
-             keyward does not send it again by itself"
-        );
+        let text =
+            format!("token {name}: the old PIN is wrong, and the PIN was not changed; {left}");
         let failure = Failure::new(ErrorCode::PinIncorrect, text);
+        let spend = if withheld { " --spend-last-try" } else { "" };
         failure.hint(match tries {
             PinTries::Blocked => {
                 "unblock the PIN with the token's own tool and its SO PIN or PUK".into()
             }
-            _ => format!("{}  # with the right old PIN", self.again()),
+            _ => format!("{}{spend}  # with the right old PIN", self.again()),
         })
     }
 

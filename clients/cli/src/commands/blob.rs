@@ -3,6 +3,8 @@
 mod show;
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use keyward_protocol::SecretBytes;
@@ -53,7 +55,8 @@ fn decrypt(decrypt: Decrypt) -> Result<(), Error> {
         ciphertext: ciphertext.into(),
         key: decrypt.key,
         context,
-    })?;
+    });
+    let opened = opened.map_err(not_opened)?;
     destination::write(output, Content::Plaintext, opened.plaintext.expose())
 }
 
@@ -69,8 +72,18 @@ fn re_encrypt(re_encrypt: ReEncrypt) -> Result<(), Error> {
         source_context,
         key: re_encrypt.key,
         context,
-    })?;
+    });
+    let made = made.map_err(not_opened)?;
     destination::write(output, Content::Binary, &made.ciphertext)
+}
+
+/// The agent does not say why something does not open; this is what a person most often forgot.
+fn not_opened(error: Error) -> Error {
+    match error.exit {
+        Exit::Negative => error
+            .or_hint("the context that it was encrypted with; `keyward blob show` says the key"),
+        _ => error,
+    }
 }
 
 fn data_key(wanted: DataKey) -> Result<(), Error> {
@@ -107,14 +120,33 @@ fn data_key(wanted: DataKey) -> Result<(), Error> {
 
 /// A ciphertext that is at least one by its length.
 fn ciphertext(file: Option<&Path>) -> Result<Vec<u8>, Error> {
-    let bytes = io::read(file, MAX_CIPHERTEXT)?;
+    let name = io::name(file);
+    let (bytes, _) = beginning(file)?;
     if bytes.is_empty() {
-        let name = io::name(file);
         return Err(Error::usage(format!(
             "{name} is empty: there is no ciphertext"
         )));
     }
+    if show::age::is_one(&bytes) {
+        return Err(Error::usage(format!("{name} is an age file")).hint("keyward decrypt"));
+    }
+    if bytes.len() > MAX_CIPHERTEXT {
+        let long = format!("{name} has more than {MAX_CIPHERTEXT} bytes");
+        return Err(Error::usage(long).cause("it is no age file either"));
+    }
     Ok(bytes)
+}
+
+/// As many bytes as a ciphertext has, and one more if there is; then what is left.
+fn beginning(file: Option<&Path>) -> Result<(Vec<u8>, File), Error> {
+    let mut source = io::open(file)?;
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(MAX_CIPHERTEXT).unwrap_or(u64::MAX);
+    let mut first = source.by_ref().take(limit.saturating_add(1));
+    let read = first.read_to_end(&mut bytes);
+    read.map_err(|e| Error::usage(format!("can't read {}", io::name(file))).cause(e))?;
+    io::typed(file, bytes.len())?;
+    Ok((bytes, source))
 }
 
 /// An encryption context of its parts; absent if there are none.

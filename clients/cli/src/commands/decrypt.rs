@@ -55,6 +55,7 @@ pub(super) fn header(error: HeaderError, name: &str, command: &str) -> Error {
         HeaderError::Armored => told.hint(format!(
             "sed '/^-----/d' FILE | base64 --decode | {command}"
         )),
+        HeaderError::NotAge => told.hint("keyward blob decrypt opens what `keyward blob` made"),
         _ => told,
     }
 }

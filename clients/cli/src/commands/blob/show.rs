@@ -1,6 +1,6 @@
 //! `keyward blob show`
 
-mod age;
+pub(super) mod age;
 
 use std::io::Read;
 
@@ -19,19 +19,13 @@ const HPKE_DRAFT: &str = "draft-ietf-cose-hpke-27";
 pub(super) fn show(show: &Show) -> Result<(), Error> {
     let file = show.input.file.as_deref();
     let name = io::name(file);
-    let mut source = io::open(file)?;
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(MAX_CIPHERTEXT).unwrap_or(u64::MAX);
-    let mut first = source.by_ref().take(limit.saturating_add(1));
-    let read = first.read_to_end(&mut bytes);
-    read.map_err(|e| Error::usage(format!("can't read {name}")).cause(e))?;
-    io::typed(file, bytes.len())?;
+    let (bytes, rest) = super::beginning(file)?;
     if age::is_one(&bytes) {
-        return age::show((&*bytes).chain(source), &name, &show.json);
+        return age::show((&*bytes).chain(rest), &name, &show.json);
     }
     if bytes.len() > MAX_CIPHERTEXT {
         let long = format!("{name} has more than {MAX_CIPHERTEXT} bytes");
-        return Err(Error::usage(long).cause("it is no file of `keyward encrypt` either"));
+        return Err(Error::usage(long).cause("it is no age file either"));
     }
     let ciphertext = Ciphertext::decode(&bytes).map_err(|e| {
         let error = Error::usage(format!("{name} is no ciphertext of keyward"));

@@ -19,7 +19,7 @@ const STARTS: [&[u8]; 2] = [
     b"-----BEGIN AGE ENCRYPTED FILE-----",
 ];
 
-pub(super) fn is_one(bytes: &[u8]) -> bool {
+pub(in crate::commands) fn is_one(bytes: &[u8]) -> bool {
     STARTS.iter().any(|start| bytes.starts_with(start))
 }
 
