@@ -6,9 +6,6 @@
     clippy::arithmetic_side_effects
 )]
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
 use keyward_protocol::cbor::CborError;
 use keyward_protocol::ciphertext::{
     Body, Ciphertext, CiphertextError, Context, Header, MAX_CIPHERTEXT, Scheme,
@@ -16,12 +13,13 @@ use keyward_protocol::ciphertext::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
-#[derive(Deserialize)]
-struct File {
-    vectors: Vec<Vector>,
-}
+use read::{unhex, vectors};
+
+#[path = "../vectors/read.rs"]
+mod read;
 
 #[derive(Deserialize)]
 struct Vector {
@@ -44,17 +42,6 @@ struct Accepted {
     iv: Option<String>,
     ek: Option<String>,
     encrypted_key: Option<String>,
-}
-
-fn unhex(hex: &str) -> Vec<u8> {
-    let digits = |i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap();
-    (0..hex.len()).step_by(2).map(digits).collect()
-}
-
-fn vectors() -> Vec<Vector> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/ciphertext.json");
-    let File { vectors } = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    vectors
 }
 
 fn name(error: CiphertextError) -> &'static str {
@@ -90,7 +77,7 @@ fn scheme(name: &str) -> Scheme {
 #[test]
 fn ciphertexts_are_read_and_made_as_the_vectors_say() {
     let (mut accepted, mut refused) = (0, 0);
-    for vector in vectors() {
+    for vector in vectors::<Vector>("ciphertext.json") {
         let bytes = unhex(&vector.hex);
         match Ciphertext::decode(&bytes) {
             Ok(ciphertext) => {
@@ -132,7 +119,10 @@ fn check(name: &str, ciphertext: &Ciphertext, wanted: &Accepted) {
 
 #[test]
 fn every_cut_and_every_flipped_bit_is_refused_or_still_one_encoding() {
-    for vector in vectors().iter().filter(|v| v.hex.len() < 2000) {
+    for vector in vectors::<Vector>("ciphertext.json")
+        .iter()
+        .filter(|v| v.hex.len() < 2000)
+    {
         let bytes = unhex(&vector.hex);
         if Ciphertext::decode(&bytes).is_err() {
             continue;

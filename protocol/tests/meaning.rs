@@ -6,12 +6,15 @@
     clippy::arithmetic_side_effects
 )]
 
-use std::path::Path;
-
 use keyward_protocol::key::{Format, Purpose};
 use keyward_protocol::message::{Call, ClientMessage};
 use keyward_protocol::operation::*;
 use keyward_protocol::{Algorithm, CoseKey, KeyType, OperationCode, Request, SecretBytes};
+
+use read::unhex;
+
+#[path = "../vectors/read.rs"]
+mod read;
 
 const UUID: &str = "0b8f6f0e-5f0c-4c53-9d0a-3f3a54b0c9a1";
 /// SHA-256 of `abc` (FIPS 180-2 appendix B.1).
@@ -270,17 +273,7 @@ fn peer() -> CoseKey {
 }
 
 fn vector(file: &str, name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("vectors")
-        .join(file);
-    let file: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    let vectors = file["vectors"].as_array().unwrap();
+    let vectors: Vec<serde_json::Value> = read::vectors(file);
     let vector = vectors.iter().find(|v| v["name"] == name).unwrap();
     unhex(vector["hex"].as_str().unwrap())
-}
-
-fn unhex(hex: &str) -> Vec<u8> {
-    let digits = |i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap();
-    (0..hex.len()).step_by(2).map(digits).collect()
 }

@@ -7,8 +7,6 @@
     clippy::arithmetic_side_effects
 )]
 
-use std::path::Path;
-
 use keyward_protocol::cbor::{self, CborError};
 use keyward_protocol::frame::{self, FrameReader};
 use keyward_protocol::message::{ClientMessage, ClientMessageError, ServerMessage};
@@ -17,10 +15,10 @@ use keyward_protocol::spki::SpkiError;
 use keyward_protocol::{CoseKey, KeyType, OperationCode, Thumbprint};
 use serde::Deserialize;
 
-#[derive(Deserialize)]
-struct File {
-    vectors: Vec<Vector>,
-}
+use read::unhex;
+
+#[path = "../vectors/read.rs"]
+mod read;
 
 #[derive(Deserialize)]
 struct Vector {
@@ -45,6 +43,12 @@ struct Vector {
 }
 
 impl Vector {
+    /// The reason that it gives is this one.
+    #[track_caller]
+    fn refused_as(&self, name: &str) {
+        assert_eq!(self.error.as_deref(), Some(name), "{}", self.name);
+    }
+
     fn bytes(&self) -> Vec<u8> {
         unhex(&self.hex)
     }
@@ -63,19 +67,9 @@ impl Vector {
     }
 }
 
-fn unhex(hex: &str) -> Vec<u8> {
-    assert!(hex.len().is_multiple_of(2), "an odd number of digits");
-    let digits = |i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap();
-    (0..hex.len()).step_by(2).map(digits).collect()
-}
-
 /// The vectors of a file, of which about half must be rejects.
 fn vectors(file: &str) -> Vec<Vector> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("vectors")
-        .join(file);
-    let text = std::fs::read_to_string(&path).unwrap();
-    let File { vectors } = serde_json::from_str(&text).unwrap();
+    let vectors: Vec<Vector> = read::vectors(file);
     let rejects = vectors.iter().filter(|v| !v.accepted()).count();
     assert!(rejects * 3 >= vectors.len(), "{file}: too few rejects");
     vectors
@@ -101,12 +95,7 @@ fn items_of_the_profile_are_told_from_others() {
     for vector in vectors("cbor.json") {
         match cbor::validate(&vector.bytes()) {
             Ok(()) => assert!(vector.accepted(), "{}: accepted", vector.name),
-            Err(error) => assert_eq!(
-                vector.error.as_deref(),
-                Some(name(error)),
-                "{}",
-                vector.name
-            ),
+            Err(error) => vector.refused_as(name(error)),
         }
     }
 }
@@ -183,12 +172,7 @@ fn hello_and_welcome_are_read_as_they_are_written() {
                 Err(error) => error,
             }
         };
-        assert_eq!(
-            vector.error.as_deref(),
-            Some(name(error)),
-            "{}",
-            vector.name
-        );
+        vector.refused_as(name(error));
     }
 }
 
@@ -335,12 +319,7 @@ fn failures_are_read_with_their_code() {
                     vector.name
                 );
             }
-            Err(error) => assert_eq!(
-                vector.error.as_deref(),
-                Some(name(error)),
-                "{}",
-                vector.name
-            ),
+            Err(error) => vector.refused_as(name(error)),
         }
     }
 }
@@ -357,12 +336,7 @@ fn events_are_read_and_new_kinds_can_be_ignored() {
                 };
                 assert_eq!(vector.kind.as_deref(), event.kind.name(), "{}", vector.name);
             }
-            Err(error) => assert_eq!(
-                vector.error.as_deref(),
-                Some(name(error)),
-                "{}",
-                vector.name
-            ),
+            Err(error) => vector.refused_as(name(error)),
         }
     }
 }
@@ -387,12 +361,7 @@ fn cose_keys_have_one_encoding_and_the_right_thumbprint() {
                 let key_type = key.key_type().map(KeyType::name);
                 assert_eq!(vector.key_type.as_deref(), key_type, "{}", vector.name);
             }
-            Err(error) => assert_eq!(
-                vector.error.as_deref(),
-                Some(name(error)),
-                "{}",
-                vector.name
-            ),
+            Err(error) => vector.refused_as(name(error)),
         }
     }
 }
@@ -412,7 +381,7 @@ fn subject_public_key_infos_become_cose_keys_and_back() {
                     SpkiError::Unknown => "unknown",
                     _ => "new",
                 };
-                assert_eq!(vector.error.as_deref(), Some(error), "{}", vector.name);
+                vector.refused_as(error);
             }
         }
     }

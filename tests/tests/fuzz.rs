@@ -6,6 +6,8 @@
     clippy::arithmetic_side_effects
 )]
 
+#[path = "../../protocol/vectors/read.rs"]
+mod read;
 #[allow(unreachable_pub)]
 #[path = "../fuzz/src/lib.rs"]
 mod targets;
@@ -24,6 +26,8 @@ use keyward_backend::token::{
 use keyward_protocol::backup::Content;
 use keyward_protocol::operation::{KeyMaterial, SignInput};
 use keyward_protocol::{Algorithm, CoseKey, KeyType, Purpose, SecretBytes, cbor};
+
+use read::unhex;
 
 type Target = fn(&[u8]);
 
@@ -268,10 +272,8 @@ fn the_seeds_of_messages_are_the_newest_vectors() {
         ("client_message", "requests"),
         ("server_message", "replies"),
     ] {
-        let vectors = here().join(format!("../protocol/vectors/{file}.json"));
-        let text = std::fs::read_to_string(vectors).unwrap();
-        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let accepted = json["vectors"].as_array().unwrap().iter();
+        let vectors: Vec<serde_json::Value> = read::vectors(&format!("{file}.json"));
+        let accepted = vectors.iter();
         let accepted = accepted.filter(|v| v["outcome"] == "accept" && v["same"] != false);
         let mut count = 0;
         for (vector, number) in accepted.zip(0..) {
@@ -330,16 +332,8 @@ fn vectors() -> Vec<Vec<u8>> {
 }
 
 fn vectors_of(path: &Path) -> Vec<Vec<u8>> {
-    let file: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    let vectors = file["vectors"].as_array().unwrap();
-    vectors
-        .iter()
-        .map(|v| unhex(v["hex"].as_str().unwrap()))
-        .collect()
-}
-
-fn unhex(hex: &str) -> Vec<u8> {
-    let digits = |i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap();
-    (0..hex.len()).step_by(2).map(digits).collect()
+    let vectors: Vec<serde_json::Value> =
+        read::vectors(path.file_name().unwrap().to_str().unwrap());
+    let hex = vectors.iter().map(|v| v["hex"].as_str().unwrap());
+    hex.map(unhex).collect()
 }

@@ -7,19 +7,17 @@
 //! Opens the ciphertexts of `protocol/vectors/ciphertext.json`, which another implementation made.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use keyward_protocol::ciphertext::Header;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::*;
 
-#[derive(Deserialize)]
-struct File<T> {
-    vectors: Vec<T>,
-}
+pub(super) use read::{unhex, vectors};
+
+#[path = "../../../protocol/vectors/read.rs"]
+mod read;
 
 #[derive(Deserialize)]
 struct Vector {
@@ -42,19 +40,8 @@ struct Key {
     cek: Option<String>,
 }
 
-pub(super) fn unhex(hex: &str) -> Vec<u8> {
-    let digits = |i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap();
-    (0..hex.len()).step_by(2).map(digits).collect()
-}
-
 pub(super) fn secret(hex: &str) -> SecretBytes {
     SecretBytes::copy_from(&unhex(hex))
-}
-
-pub(super) fn vectors<T: DeserializeOwned>(file: &str) -> Vec<T> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../protocol/vectors");
-    let text = std::fs::read_to_string(folder.join(file)).unwrap();
-    serde_json::from_str::<File<T>>(&text).unwrap().vectors
 }
 
 /// Opens it with the vector's key; `None` for what only a token's AES key opens.

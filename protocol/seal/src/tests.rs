@@ -6,18 +6,15 @@
 )]
 //! Sealing against the vectors of `protocol/vectors/hpke.json`; the agent's tests open.
 
-use std::path::Path;
-
 use keyward_protocol::ciphertext::{MAX_CIPHERTEXT, Scheme};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::*;
+use read::unhex;
 
-#[derive(Deserialize)]
-struct File {
-    vectors: Vec<Vector>,
-}
+#[path = "../../vectors/read.rs"]
+mod read;
 
 #[derive(Deserialize)]
 struct Vector {
@@ -33,14 +30,8 @@ struct Vector {
     ikm_e: Option<String>,
 }
 
-fn unhex(hex: &str) -> Vec<u8> {
-    let digits = |i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap();
-    (0..hex.len()).step_by(2).map(digits).collect()
-}
-
 fn vectors() -> impl Iterator<Item = Vector> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vectors/hpke.json");
-    let File { vectors } = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let vectors: Vec<Vector> = read::vectors("hpke.json");
     vectors.into_iter().filter(|v| v.outcome == "accept")
 }
 
