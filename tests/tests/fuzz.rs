@@ -199,6 +199,7 @@ fn packets() -> Vec<(String, Vec<u8>)> {
         always_sensitive: true,
         never_extractable: true,
         key_type: Some(KeyType::Ed25519),
+        blob: None,
     };
     let outcomes = [
         Outcome::Failed(BackendError::UnwrapFailed),
