@@ -57,7 +57,15 @@ impl Token {
         monitor: &Monitor,
     ) -> Result<(), LoginError> {
         let _one_at_a_time = self.logging_in.lock().await;
-        self.log_in(login, spend, monitor).await
+        let done = self.log_in(login, spend, monitor).await;
+        if let Err(LoginError::Failed(failure)) = &done
+            && failure.code == ErrorCode::PinBlocked
+            && matches!(*self.state.borrow(), State::Locked(_))
+        {
+            // Nobody else's PIN helps either: whoever looks at the token sees why.
+            *self.state.borrow_mut() = State::Locked(Some(failure.message.clone()));
+        }
+        done
     }
 
     async fn log_in(&self, login: Login, spend: bool, monitor: &Monitor) -> Result<(), LoginError> {
