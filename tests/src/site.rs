@@ -12,7 +12,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{FaultModule, SoftHsm};
+use crate::{FaultModule, SoftHsm, TPM_PIN, TpmToken};
 
 /// Where the token `main` gets its PIN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +30,16 @@ pub enum Pin {
 pub struct TokenSetup {
     name: &'static str,
     pin: Pin,
-    fault: bool,
+    kind: Kind,
     lines: String,
+}
+
+/// What is behind a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    SoftHsm,
+    Fault,
+    Tpm { has_pin: bool },
 }
 
 impl TokenSetup {
@@ -41,8 +49,26 @@ impl TokenSetup {
         Self {
             name,
             pin: Pin::File,
-            fault: false,
+            kind: Kind::SoftHsm,
             lines: String::new(),
+        }
+    }
+
+    /// A TPM with its PIN in a file.
+    #[must_use]
+    pub fn tpm(name: &'static str) -> Self {
+        Self {
+            kind: Kind::Tpm { has_pin: true },
+            ..Self::new(name)
+        }
+    }
+
+    /// A TPM whose keys need no PIN.
+    #[must_use]
+    pub fn tpm_without_pin(name: &'static str) -> Self {
+        Self {
+            kind: Kind::Tpm { has_pin: false },
+            ..Self::new(name)
         }
     }
 
@@ -56,7 +82,7 @@ impl TokenSetup {
     /// Puts the fault module in front of the token.
     #[must_use]
     pub fn fault(mut self) -> Self {
-        self.fault = true;
+        self.kind = Kind::Fault;
         self
     }
 
@@ -142,41 +168,71 @@ impl Setup {
 /// Makes a token and writes its table.
 fn token(site: &Site, setup: TokenSetup) -> (Token, String) {
     let name = setup.name;
-    let hsm = SoftHsm::new();
-    let fault = setup.fault.then(|| FaultModule::new(&hsm));
-    let module = fault.as_ref().map_or(hsm.module(), FaultModule::library);
-    let mut write = vec![hsm.token_dir()];
-    write.extend(fault.iter().map(|fault| fault.dir().to_owned()));
+    let (behind, right, table) = match setup.kind {
+        Kind::Tpm { has_pin } => {
+            let tpm = TpmToken::new(&site.state().join("tpm").join(name), has_pin);
+            let table = format!("kind = \"tpm\"\ntcti = {:?}\n", tpm.proxy().tcti());
+            (Behind::Tpm(Box::new(tpm)), TPM_PIN, (table, String::new()))
+        }
+        Kind::SoftHsm | Kind::Fault => {
+            let hsm = SoftHsm::new();
+            let fault = (setup.kind == Kind::Fault).then(|| FaultModule::new(&hsm));
+            let table = pkcs11(&hsm, fault.as_ref(), name);
+            let pin = hsm.pin();
+            (Behind::SoftHsm { hsm, fault }, pin, table)
+        }
+    };
     let pin = match setup.pin {
         Pin::Ask => "\"ask\"".to_owned(),
         Pin::File | Pin::WrongFile => {
             let file = site.pin_file(name);
-            let right = setup.pin == Pin::File;
-            write_private(&file, if right { hsm.pin() } else { "11111111" });
+            let right = if setup.pin == Pin::File {
+                right
+            } else {
+                "11111111"
+            };
+            write_private(&file, right);
             format!("{{ file = {file:?} }}")
         }
     };
-    let mut table = format!(
-        "[token.{name}]\nkind = \"pkcs11\"\nmodule = {module:?}\nuri = {:?}\npin = {pin}\nread = {:?}\nwrite = {write:?}\n{}\
-         [token.{name}.environment]\n",
+    let (table, environment) = table;
+    let lines = setup.lines;
+    let table = format!("[token.{name}]\n{table}pin = {pin}\n{lines}{environment}\n");
+    (Token { name, behind }, table)
+}
+
+/// The lines of a table for a PKCS#11 token, and the table of its environment.
+fn pkcs11(hsm: &SoftHsm, fault: Option<&FaultModule>, name: &str) -> (String, String) {
+    let module = fault.map_or(hsm.module(), FaultModule::library);
+    let mut write = vec![hsm.token_dir()];
+    write.extend(fault.iter().map(|fault| fault.dir().to_owned()));
+    let table = format!(
+        "kind = \"pkcs11\"\nmodule = {module:?}\nuri = {:?}\nread = {:?}\nwrite = {write:?}\n",
         hsm.uri(),
         [hsm.conf()],
-        setup.lines,
     );
+    let mut environment = format!("[token.{name}.environment]\n");
     let variables = hsm.environment().into_iter();
-    for (variable, value) in variables.chain(fault.iter().flat_map(FaultModule::environment)) {
-        writeln!(table, "{variable} = {value:?}").expect("a string takes everything");
+    for (variable, value) in variables.chain(fault.into_iter().flat_map(FaultModule::environment)) {
+        writeln!(environment, "{variable} = {value:?}").expect("a string takes everything");
     }
-    table.push('\n');
-    (Token { name, hsm, fault }, table)
+    (table, environment)
 }
 
 /// A token of a site.
 #[derive(Debug)]
 struct Token {
     name: &'static str,
-    hsm: SoftHsm,
-    fault: Option<FaultModule>,
+    behind: Behind,
+}
+
+#[derive(Debug)]
+enum Behind {
+    SoftHsm {
+        hsm: SoftHsm,
+        fault: Option<FaultModule>,
+    },
+    Tpm(Box<TpmToken>),
 }
 
 /// A place for a daemon. The folder and the tokens go when it is dropped.
@@ -224,7 +280,23 @@ impl Site {
     #[must_use]
     #[track_caller]
     pub fn hsm(&self, token: &str) -> &SoftHsm {
-        &self.token(token).hsm
+        match &self.token(token).behind {
+            Behind::SoftHsm { hsm, .. } => hsm,
+            Behind::Tpm(_) => panic!("{token} is a TPM"),
+        }
+    }
+
+    /// The TPM behind a token.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    #[track_caller]
+    pub fn tpm(&self, token: &str) -> &TpmToken {
+        match &self.token(token).behind {
+            Behind::Tpm(tpm) => tpm,
+            Behind::SoftHsm { .. } => panic!("{token} is no TPM"),
+        }
     }
 
     /// The fault module in front of a token.
@@ -234,8 +306,11 @@ impl Site {
     #[must_use]
     #[track_caller]
     pub fn fault(&self, token: &str) -> &FaultModule {
-        let fault = self.token(token).fault.as_ref();
-        fault.expect("the token is set up with .fault()")
+        match &self.token(token).behind {
+            Behind::SoftHsm { fault, .. } => fault.as_ref(),
+            Behind::Tpm(_) => None,
+        }
+        .expect("the token is set up with .fault()")
     }
 
     #[track_caller]

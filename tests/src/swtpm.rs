@@ -1,7 +1,7 @@
 //! A private TPM: swtpm with a state folder and ports of its own.
 //!
-//! It serves one connection at a time, as the device of the kernel without a resource manager does.
-//! For what a test does besides the worker there is [`Proxy`], which takes turns.
+//! It serves one connection after the other; tpm2-tss opens one for each command. A [`Proxy`] in
+//! front of it takes turns, and lets a test see and change what passes.
 
 mod ports;
 mod proxy;
@@ -217,9 +217,10 @@ fn launch(ports: &Ports, state: &Path) -> Child {
         .spawn()
         .expect("swtpm runs; type `make test`, which installs swtpm");
     let mut ended = false;
+    let listens = |port: u16| TcpStream::connect(("127.0.0.1", port)).is_ok();
     let up = || {
         ended = child.try_wait().expect("a child").is_some();
-        ended || TcpStream::connect(("127.0.0.1", ports.first())).is_ok()
+        ended || listens(ports.first()) && listens(ports.second())
     };
     let up = wait_for(up, PATIENCE);
     let said = || fs::read_to_string(&log).unwrap_or_default();

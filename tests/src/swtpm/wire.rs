@@ -105,6 +105,22 @@ pub fn get_random(count: u16) -> Vec<u8> {
     message(code::GET_RANDOM, &count.to_be_bytes())
 }
 
+/// `TPM2_DictionaryAttackParameters` with an empty lockout authorisation: the TPM locks out after so
+/// many wrong tries, at once if it is none, and takes one back in 1000 seconds.
+#[must_use]
+pub fn lock_out_after(tries: u32) -> Vec<u8> {
+    const LOCKOUT: u32 = 0x4000_000a;
+    const PASSWORD: u32 = 0x4000_0009;
+    // The session has neither a nonce nor a value: handle, size, attributes, size.
+    let session = [PASSWORD.to_be_bytes().as_slice(), &[0, 0, 1, 0, 0]].concat();
+    let fields = [LOCKOUT, 9].map(u32::to_be_bytes).concat();
+    let parameters = [tries, 1000, 1000].map(u32::to_be_bytes).concat();
+    let body = [fields, session, parameters].concat();
+    let mut command = message(0x13a, &body);
+    command.splice(..2, SESSIONS.to_be_bytes());
+    command
+}
+
 fn message(code: u32, parameters: &[u8]) -> Vec<u8> {
     let size = u32::try_from(HEADER.saturating_add(parameters.len())).unwrap_or(u32::MAX);
     let mut message = NO_SESSIONS.to_be_bytes().to_vec();

@@ -46,6 +46,8 @@ mod several_tokens;
 mod socket;
 mod systemd;
 mod token;
+mod tpm;
+mod tpm_faults;
 mod version_states;
 mod worker;
 mod wrap;
