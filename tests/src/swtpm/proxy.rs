@@ -171,7 +171,11 @@ impl Proxy {
 
     /// Takes the TPM away: connections end, and new ones are refused.
     pub fn unplug(&self) {
-        *self.shared.lock(&self.shared.there) = false;
+        // A socket that listens no more and is shut down again would have connections that are shut
+        // down from the start when it listens again.
+        if !std::mem::replace(&mut *self.shared.lock(&self.shared.there), false) {
+            return;
+        }
         for listener in &self.shared.listeners {
             // It stays bound, and listens no more.
             let _ = rustix::net::shutdown(listener, rustix::net::Shutdown::Both);
