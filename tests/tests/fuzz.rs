@@ -200,6 +200,7 @@ fn packets() -> Vec<(String, Vec<u8>)> {
         never_extractable: true,
         key_type: Some(KeyType::Ed25519),
         blob: None,
+        bound: None,
     };
     let outcomes = [
         Outcome::Failed(BackendError::UnwrapFailed),

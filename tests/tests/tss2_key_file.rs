@@ -26,10 +26,7 @@ fn the_provider_signs_with_the_file_of_the_store_as_it_stands() {
     for (options, label) in [P256, P384, P256, P256].into_iter().zip(labels) {
         let made = provider.generate(options);
         let id = VersionId::random();
-        provider
-            .store
-            .put(id, &entry(label, Some("by hand"), &made))
-            .unwrap();
+        provider.store.put(id, &entry(label, &made)).unwrap();
         let there = provider.store.get(id).unwrap().unwrap();
         assert_eq!(there.label, label);
         provider.assert_signs(&provider.store.path(id), &made, None);
@@ -91,12 +88,12 @@ fn an_rsa_key_goes_both_ways() {
 const P256: &[&str] = &["-algorithm", "EC", "-pkeyopt", "group:P-256"];
 const P384: &[&str] = &["-algorithm", "EC", "-pkeyopt", "group:P-384"];
 
-fn entry(label: &str, recovery: Option<&str>, made: &Path) -> Entry {
+fn entry(label: &str, made: &Path) -> Entry {
     Entry {
         label: label.into(),
         made: Made::Generated,
         purpose: Purpose::Sign,
-        recovery: recovery.map(str::to_owned),
+        bound: None,
         key: read(made),
     }
 }

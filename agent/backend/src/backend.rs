@@ -2,10 +2,11 @@
 
 use keyward_protocol::SecretBytes;
 
-use crate::error::Result;
+use crate::error::{BackendError, Result};
 use crate::message::{
     ChangePin, Derive, Generate, Import, Mac, ScanPage, Seal, Sealed, Sign, Unseal, Unwrap, Wrap,
 };
+use crate::pcr::{Approve, BoundReport, MakeBound, PcrValue};
 use crate::token::{KeyReport, TokenIdentity, TokenReport, VersionId};
 
 /// A token, reached through its hardware's own interface.
@@ -147,4 +148,44 @@ pub trait Session {
     /// # Errors
     /// The token could not be asked.
     fn random(&mut self, length: u32) -> Result<SecretBytes>;
+
+    /// Makes a key, or puts one into the token, that can be used only while PCRs have approved
+    /// values.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate) and [`import`](Self::import), and
+    /// [`Invalid`](crate::BackendError::Invalid) for an approval that is none.
+    fn make_bound(&mut self, _: &MakeBound) -> Result<KeyReport> {
+        no_pcrs()
+    }
+
+    /// The values of PCRs, in the order of the question.
+    ///
+    /// # Errors
+    /// [`MechanismInvalid`](crate::BackendError::MechanismInvalid) for a token without.
+    fn read_pcrs(&mut self, _: &[u8]) -> Result<Vec<PcrValue>> {
+        no_pcrs()
+    }
+
+    /// What was approved for a bound key, and the values now; `None` for a key that is not bound.
+    ///
+    /// # Errors
+    /// [`KeyNotFound`](crate::BackendError::KeyNotFound).
+    fn bound(&mut self, _: VersionId) -> Result<Option<BoundReport>> {
+        no_pcrs()
+    }
+
+    /// Keeps an approval of other values; the key as it is then.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::BackendError::Invalid) for an approval that is none.
+    fn approve(&mut self, _: &Approve) -> Result<KeyReport> {
+        no_pcrs()
+    }
+}
+
+fn no_pcrs<T>() -> Result<T> {
+    Err(BackendError::MechanismInvalid(
+        "only a TPM has PCRs that a key can be bound to".to_owned(),
+    ))
 }

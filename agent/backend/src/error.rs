@@ -75,4 +75,8 @@ pub enum BackendError {
     #[n(16)]
     #[error("an object with the id {0} is there already, and nothing was made")]
     Exists(#[n(0)] String),
+    /// The key is bound to PCRs, and these have other values now than were approved.
+    #[n(18)]
+    #[error("the machine's {0} not what the key was bound to")]
+    PcrMismatch(#[n(0)] String),
 }

@@ -11,6 +11,7 @@ pub mod backend;
 pub mod conformance;
 pub mod error;
 pub mod message;
+pub mod pcr;
 pub mod start;
 pub mod tcti;
 pub mod token;

@@ -6,6 +6,7 @@ use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::{Decode, Encode};
 
 use crate::error::BackendError;
+use crate::pcr::{Approve, BoundReport, MakeBound, PcrValue};
 use crate::token::{KeyReport, TokenIdentity, TokenReport, VersionId};
 
 /// The largest packet: the default SO_SNDBUF refuses more than 212,960 bytes.
@@ -81,6 +82,18 @@ pub enum Work {
     /// The keys that are on the token, in the order of their ids, behind an id.
     #[n(17)]
     Scan(#[n(0)] Option<VersionId>),
+    /// Make a key, or put one into the token, that is bound to PCRs.
+    #[n(20)]
+    MakeBound(#[n(0)] MakeBound),
+    /// The values of PCRs.
+    #[n(21)]
+    ReadPcrs(#[n(0)] Vec<u8>),
+    /// What was approved for a bound key, and the values now; `None` for a key that is not bound.
+    #[n(22)]
+    Bound(#[n(0)] VersionId),
+    /// Keep an approval of other values.
+    #[n(23)]
+    Approve(#[n(0)] Approve),
 }
 
 /// Where a PIN comes from.
@@ -312,6 +325,12 @@ pub enum Outcome {
     /// Keys on the token.
     #[n(9)]
     Keys(#[n(0)] ScanPage),
+    /// Values of PCRs.
+    #[n(12)]
+    Pcrs(#[n(0)] Vec<PcrValue>),
+    /// What was approved for a bound key.
+    #[n(13)]
+    Bound(#[n(0)] Option<BoundReport>),
 }
 
 /// What AES-GCM made.

@@ -7,6 +7,8 @@ use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::{Decode, Encode};
 use uuid::Uuid;
 
+use crate::pcr::BoundTo;
+
 /// The id of a key version: what the agent writes to CKA_ID, or its like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 #[cbor(transparent)]
@@ -149,6 +151,9 @@ pub struct KeyReport {
     /// The key's own file, encrypted by its device (TSS2 PRIVATE KEY), where it lives in one.
     #[n(6)]
     pub blob: Option<ByteVec>,
+    /// What it is bound to, if it is.
+    #[n(7)]
+    pub bound: Option<BoundTo>,
 }
 
 /// The longest file of a key.

@@ -5,6 +5,7 @@
 //! time, and so does this.
 
 mod abilities;
+mod bound;
 mod device;
 mod duplicate;
 mod error;
@@ -14,7 +15,9 @@ pub mod init;
 pub mod key_file;
 mod loaded;
 mod make;
+mod pcrs;
 mod pin;
+mod policy;
 pub(crate) mod reach;
 mod report;
 mod scan;

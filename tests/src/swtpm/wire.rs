@@ -22,6 +22,7 @@ pub mod code {
     pub const LOAD_EXTERNAL: u32 = 0x167;
     pub const READ_PUBLIC: u32 = 0x173;
     pub const START_AUTH_SESSION: u32 = 0x176;
+    pub const VERIFY_SIGNATURE: u32 = 0x177;
     pub const GET_CAPABILITY: u32 = 0x17a;
     pub const GET_RANDOM: u32 = 0x17b;
     pub const CREATE_LOADED: u32 = 0x191;

@@ -98,6 +98,7 @@ impl Objects {
             always_sensitive: holds(AttributeType::AlwaysSensitive)?,
             never_extractable: holds(AttributeType::NeverExtractable)?,
             blob: None,
+            bound: None,
         })
     }
 }

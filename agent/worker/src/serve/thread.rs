@@ -55,6 +55,7 @@ impl<B: Backend + 'static> Shared<B> {
                 Work::Login(_)
                     | Work::ChangePin(_)
                     | Work::Import(_)
+                    | Work::MakeBound(_)
                     | Work::Seal(_)
                     | Work::Wrap(_)
                     | Work::Mac(_)
@@ -184,6 +185,10 @@ fn use_session(work: Work, session: &mut impl Session) -> Result<Outcome> {
         Work::Mac(mac) => session.mac(&mac).map(|tag| Outcome::Mac(tag.into())),
         Work::Scan(after) => session.scan(after).map(Outcome::Keys),
         Work::Inspect(id) => session.inspect(id).map(Outcome::Key),
+        Work::MakeBound(make) => session.make_bound(&make).map(|key| Outcome::Key(Some(key))),
+        Work::ReadPcrs(pcrs) => session.read_pcrs(&pcrs).map(Outcome::Pcrs),
+        Work::Bound(id) => session.bound(id).map(Outcome::Bound),
+        Work::Approve(approve) => session.approve(&approve).map(|key| Outcome::Key(Some(key))),
         Work::Destroy(id) => session.destroy(id).map(|()| Outcome::Done),
         _ => Err(BackendError::MechanismInvalid(
             "this keyward-worker does not know the request; install the one of this keywardd"
@@ -203,5 +208,6 @@ fn is_harmless(error: &BackendError) -> bool {
             | BackendError::Exists(_)
             | BackendError::KeyUnsafe(_)
             | BackendError::TokenFull
+            | BackendError::PcrMismatch(_)
     )
 }

@@ -51,7 +51,7 @@ impl Abilities {
 }
 
 fn has(context: &mut Context, key_type: KeyType, purpose: Purpose) -> Result<bool, Error> {
-    let Ok(public) = template(key_type, purpose, Origin::Tpm, Unique::Empty) else {
+    let Ok(public) = template(key_type, purpose, Origin::Tpm, Unique::Empty, None) else {
         return Ok(false);
     };
     let parameters = match public {

@@ -13,6 +13,7 @@ use tss_esapi::{Context, Error, WrapperErrorKind};
 use super::abilities::Abilities;
 use super::error::{Next, next};
 use super::loaded::Loaded;
+use super::policy::Tickets;
 use super::{reach, storage_root};
 
 /// How often something is tried again that the TPM put off.
@@ -27,6 +28,10 @@ pub(super) struct Device {
     pub(super) loaded: Loaded,
     /// Salted to the storage root key; made when something secret is to pass first.
     secure: Option<AuthSession>,
+    /// The same for keys that a policy authorizes.
+    policy: Option<AuthSession>,
+    /// What the TPM has verified for these.
+    pub(super) tickets: Tickets,
     /// Nobody but this process starts a TPM of swtpm; the kernel starts a real one.
     starts: bool,
 }
@@ -62,6 +67,8 @@ impl Device {
             abilities,
             loaded,
             secure: None,
+            policy: None,
+            tickets: Tickets::new(),
             starts,
         })
     }
@@ -110,6 +117,8 @@ impl Device {
                     self.context.startup(StartupType::Clear)?;
                     self.loaded.forget(&mut self.context);
                     self.secure = None;
+                    self.policy = None;
+                    self.tickets.clear();
                 }
                 Next::Again => {}
                 _ => return Err(error),
@@ -124,8 +133,38 @@ impl Device {
     pub(super) fn session(&mut self, secrecy: Secrecy) -> std::result::Result<AuthSession, Error> {
         let session = match self.secure {
             Some(session) => session,
-            None => self.start_session()?,
+            None => self.start_session(SessionType::Hmac)?,
         };
+        self.secure = Some(session);
+        self.cover(session, secrecy)
+    }
+
+    /// The session in which the policy of a key is satisfied, and then its command's secrets pass.
+    pub(super) fn policy_session(
+        &mut self,
+        secrecy: Secrecy,
+    ) -> std::result::Result<AuthSession, Error> {
+        let session = match self.policy {
+            Some(session) => session,
+            None => self.start_session(SessionType::Policy)?,
+        };
+        self.policy = Some(session);
+        self.cover(session, secrecy)
+    }
+
+    /// Does something in which no session is needed.
+    pub(super) fn plain<T>(
+        &mut self,
+        act: impl FnOnce(&mut Context) -> std::result::Result<T, Error>,
+    ) -> std::result::Result<T, Error> {
+        self.context.execute_without_session(act)
+    }
+
+    fn cover(
+        &mut self,
+        session: AuthSession,
+        secrecy: Secrecy,
+    ) -> std::result::Result<AuthSession, Error> {
         let (attributes, mask) = SessionAttributesBuilder::new()
             .with_continue_session(true)
             .with_decrypt(matches!(secrecy, Secrecy::Question | Secrecy::Both))
@@ -136,25 +175,25 @@ impl Device {
         Ok(session)
     }
 
-    fn start_session(&mut self) -> std::result::Result<AuthSession, Error> {
-        let session = self
-            .context
+    fn start_session(&mut self, kind: SessionType) -> std::result::Result<AuthSession, Error> {
+        self.context
             .start_auth_session(
                 Some(self.srk),
                 None,
                 None,
-                SessionType::Hmac,
+                kind,
                 SymmetricDefinition::AES_128_CFB,
                 HashingAlgorithm::Sha256,
             )?
-            .ok_or(Error::WrapperError(WrapperErrorKind::WrongValueFromTpm))?;
-        self.secure = Some(session);
-        Ok(session)
+            .ok_or(Error::WrapperError(WrapperErrorKind::WrongValueFromTpm))
     }
 
-    /// Ends the session for secrets; the next secret has a new one.
+    /// Ends the sessions; the next secret has a new one.
     pub(super) fn end_session(&mut self) {
-        if let Some(session) = self.secure.take() {
+        for session in [self.secure.take(), self.policy.take()]
+            .into_iter()
+            .flatten()
+        {
             // It may be gone already, which is what is wanted.
             let _ = self
                 .context

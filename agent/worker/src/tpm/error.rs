@@ -82,6 +82,26 @@ pub(super) fn base(number: u32) -> u32 {
     }
 }
 
+/// TPM_RC_VALUE of the TPM itself.
+pub(super) fn is_value(error: Error) -> bool {
+    is_one_of(error, &[0x084])
+}
+
+/// TPM_RC_SIGNATURE, _POLICY_FAIL, _TICKET: an approval is not the recovery key's, or not for this
+/// key.
+pub(super) fn is_forged(error: Error) -> bool {
+    is_one_of(error, &[0x09b, 0x09d, 0x0a0])
+}
+
+fn is_one_of(error: Error, codes: &[u32]) -> bool {
+    number(error).is_some_and(|number| {
+        matches!(
+            number & LAYER,
+            TPM | RESOURCE_MANAGER_TPM | RESOURCE_MANAGER
+        ) && codes.contains(&base(number & 0xffff))
+    })
+}
+
 fn of_tpm(number: u32) -> Next {
     match base(number) {
         0x902 | 0x906 | 0x904 => Next::Evict,
@@ -92,7 +112,8 @@ fn of_tpm(number: u32) -> Next {
         // TPM_RC_REFERENCE_S0 to S6, TPM_RC_SESSION_MEMORY, _SESSION_HANDLES, _CONTEXT_GAP.
         0x918..=0x91e | 0x903 | 0x905 | 0x901 => Next::SessionAgain,
         0x100 => Next::Startup,
-        0x922 | 0x90a | 0x908 | 0x909 | 0x920 | 0x923 => Next::Again,
+        // TPM_RC_PCR_CHANGED too: the policy is looked at again.
+        0x128 | 0x922 | 0x90a | 0x908 | 0x909 | 0x920 | 0x923 => Next::Again,
         0x08e | 0x0a2 => Next::WrongAuth,
         0x921 => Next::Lockout,
         0x101 => Next::Failed,
@@ -156,6 +177,7 @@ mod tests {
             (0xa_000a, Next::Connect),
             (0x7_0007, Next::Connect),
             (0x922, Next::Again),
+            (0x128, Next::Again),
             (0x98e, Next::WrongAuth),
             (0x9a2, Next::WrongAuth),
             (0x921, Next::Lockout),

@@ -1,6 +1,6 @@
 //! Keys that were made elsewhere.
 
-use keyward_backend::message::{Generate, Import};
+use keyward_backend::message::Generate;
 use keyward_backend::{BackendError, KeyReport, Result};
 use keyward_protocol::operation::KeyMaterial;
 use keyward_protocol::{CoseKey, SecretBytes};
@@ -16,6 +16,7 @@ use super::device::{Device, Secrecy};
 use super::duplicate::{self, sized};
 use super::error::answer;
 use super::make::{create, is_possible, key_file};
+use super::policy::Bound;
 use super::session::Session;
 use super::store::Made;
 use super::template::{Origin, Unique, template};
@@ -27,31 +28,36 @@ impl Session<'_> {
     /// Gives a key to the TPM. A pair comes wrapped for it (TPM2_Import); it is not `fixedTPM`, but
     /// without a policy nothing can authorize its duplication. A secret key comes with TPM2_Create,
     /// encrypted on the way.
-    pub(super) fn import_key(&self, import: &Import) -> Result<KeyReport> {
-        let generate = &import.generate;
+    pub(super) fn take_in(
+        &self,
+        generate: &Generate,
+        material: &KeyMaterial,
+        bound: Option<&Bound>,
+    ) -> Result<KeyReport> {
         let tpm = self.tpm;
         tpm.with(Repeat::Yes, |state, device| {
             tpm.check_login(state)?;
             is_possible(device, generate)?;
             tpm.is_free(generate)?;
-            let (public, private) = match &import.material {
+            let policy = bound.map(|bound| bound.auth_policy(generate.id, state.secret.is_some()));
+            let (public, private) = match material {
                 KeyMaterial::Secret(key_type, bytes) => {
                     let length = generate.key_type.secret_length();
                     if *key_type != generate.key_type || length != Some(bytes.len()) {
                         return Err(other_type(generate).into());
                     }
-                    secret(state, device, generate, bytes)?
+                    secret(state, device, generate, bytes, policy)?
                 }
                 KeyMaterial::Pkcs8(der) => {
                     let key = PrivateKey::from_pkcs8(der.expose())?;
                     if key.public.key_type() != Some(generate.key_type) {
                         return Err(other_type(generate).into());
                     }
-                    pair(state, device, generate, &key)?
+                    pair(state, device, generate, &key, policy)?
                 }
             };
             let file = key_file(&public, &private, state.secret.is_none())?;
-            tpm.keep(generate, Made::Imported, &public, file)
+            tpm.keep(generate, Made::Imported, &public, file, bound)
         })
     }
 }
@@ -65,12 +71,14 @@ fn secret(
     device: &mut Device,
     generate: &Generate,
     bytes: &SecretBytes,
+    policy: Option<[u8; 32]>,
 ) -> std::result::Result<(Public, Private), Failure> {
     let public = template(
         generate.key_type,
         generate.purpose,
         Origin::Given,
         Unique::Empty,
+        policy,
     )?;
     let data = SensitiveData::try_from(bytes.expose())?;
     Ok(create(state, device, &public, Some(&data))?)
@@ -81,6 +89,7 @@ fn pair(
     device: &mut Device,
     generate: &Generate,
     key: &PrivateKey<'_>,
+    policy: Option<[u8; 32]>,
 ) -> std::result::Result<(Public, Private), Failure> {
     let unique = unique(&key.public)?;
     let public = template(
@@ -88,6 +97,7 @@ fn pair(
         generate.purpose,
         Origin::Elsewhere,
         unique,
+        policy,
     )?;
     let name = [[0x00, 0x0b].as_slice(), &Sha256::digest(public.marshall()?)].concat();
     let auth = state
@@ -120,15 +130,29 @@ fn unique(key: &CoseKey) -> Result<Unique> {
     let CoseKey::Rsa { n, e } = key else {
         return Ok(Unique::Point(point(key)?));
     };
+    let Modulus { unique, exponent } = modulus(n, e)?;
+    Ok(Unique::Modulus(unique, exponent))
+}
+
+/// An RSA key as the TPM takes it.
+pub(super) struct Modulus {
+    pub(super) unique: PublicKeyRsa,
+    /// 0 stands for 65,537.
+    pub(super) exponent: u32,
+}
+
+/// The numbers of an RSA key.
+pub(super) fn modulus(n: &[u8], e: &[u8]) -> Result<Modulus> {
     let exponent = e
         .iter()
         .try_fold(0u32, |value, byte| {
             value.checked_mul(256)?.checked_add(u32::from(*byte))
         })
         .ok_or_else(|| BackendError::Invalid("its exponent is too long for a TPM".to_owned()))?;
-    let exponent = if exponent == 65_537 { 0 } else { exponent };
-    let modulus = PublicKeyRsa::try_from(n.as_slice()).map_err(answer)?;
-    Ok(Unique::Modulus(modulus, exponent))
+    Ok(Modulus {
+        unique: PublicKeyRsa::try_from(n).map_err(answer)?,
+        exponent: if exponent == 65_537 { 0 } else { exponent },
+    })
 }
 
 /// TPMT_SENSITIVE (TPM 2.0 Library Part 2 §12.3.2.4): type, authorization value, no seed, and the

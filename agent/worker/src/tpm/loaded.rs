@@ -14,6 +14,7 @@ use tss_esapi::utils::TpmsContext;
 use tss_esapi::{Context, Error};
 
 use super::error::{Next, next};
+use super::policy::Bound;
 
 /// TPM_PT_HR_TRANSIENT_MIN where the TPM does not say it (TCG PC Client Platform TPM Profile §5.4).
 const LEAST_SLOTS: u32 = 3;
@@ -27,6 +28,8 @@ pub(super) struct Blob {
     pub(super) private: Private,
     /// Whether its authorization value is the token's secret; else it is empty.
     pub(super) has_auth: bool,
+    /// The values of PCRs that it can be used with, if it is bound to some.
+    pub(super) bound: Option<Bound>,
     pub(super) key_type: KeyType,
     pub(super) purpose: Purpose,
     /// Its public part; a secret key has none.

@@ -10,6 +10,7 @@ use tss_esapi::traits::{Marshall, UnMarshall};
 use super::device::{Device, Secrecy};
 use super::error::answer;
 use super::key_file::{KeyFile, Kind};
+use super::policy::Bound;
 use super::report::report;
 use super::session::Session;
 use super::store::{Entry, Made};
@@ -17,28 +18,31 @@ use super::template::{Origin, Unique, template};
 use super::{Failure, Repeat, State, Tpm, storage_root};
 
 impl Session<'_> {
-    pub(super) fn generate_key(&self, generate: &Generate) -> Result<KeyReport> {
+    pub(super) fn make(&self, generate: &Generate, bound: Option<&Bound>) -> Result<KeyReport> {
         let tpm = self.tpm;
-        let public = template(
-            generate.key_type,
-            generate.purpose,
-            Origin::Tpm,
-            Unique::Empty,
-        );
         tpm.with(Repeat::Yes, |state, device| {
             tpm.check_login(state)?;
             is_possible(device, generate)?;
             tpm.is_free(generate)?;
-            let wanted = public.clone()?;
+            let policy = bound.map(|bound| bound.auth_policy(generate.id, state.secret.is_some()));
+            let wanted = template(
+                generate.key_type,
+                generate.purpose,
+                Origin::Tpm,
+                Unique::Empty,
+                policy,
+            )?;
             let (public, private) = create(state, device, &wanted, None)?;
-            if public.object_attributes() != wanted.object_attributes() {
+            let same = public.object_attributes() == wanted.object_attributes()
+                && auth_policy(&public) == auth_policy(&wanted);
+            if !same {
                 return Err(BackendError::KeyUnsafe(
                     "it has other attributes than were asked for".to_owned(),
                 )
                 .into());
             }
             let file = key_file(&public, &private, state.secret.is_none())?;
-            tpm.keep(generate, Made::Generated, &public, file)
+            tpm.keep(generate, Made::Generated, &public, file, bound)
         })
     }
 }
@@ -86,8 +90,10 @@ impl Tpm {
         made: Made,
         public: &Public,
         key: KeyFile,
+        bound: Option<&Bound>,
     ) -> std::result::Result<KeyReport, Failure> {
-        let report = report(public)?;
+        let mut report = report(public)?;
+        report.bound = bound.map(Bound::to_report);
         if report.key_type != Some(generate.key_type) {
             return Err(BackendError::KeyUnsafe(format!(
                 "it is no key of type {}",
@@ -99,7 +105,7 @@ impl Tpm {
             label: generate.label.clone(),
             made,
             purpose: generate.purpose,
-            recovery: None,
+            bound: bound.map(Bound::to_stored).transpose()?,
             key,
         };
         self.store
@@ -122,6 +128,16 @@ pub(super) fn is_possible(device: &Device, generate: &Generate) -> Result<()> {
         false => Err(BackendError::MechanismInvalid(format!(
             "the TPM makes no keys of type {key_type}"
         ))),
+    }
+}
+
+/// The digest of what authorizes a key.
+fn auth_policy(public: &Public) -> &[u8] {
+    match public {
+        Public::Rsa { auth_policy, .. }
+        | Public::KeyedHash { auth_policy, .. }
+        | Public::Ecc { auth_policy, .. }
+        | Public::SymCipher { auth_policy, .. } => auth_policy.value(),
     }
 }
 

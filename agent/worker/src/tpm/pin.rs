@@ -111,7 +111,7 @@ pub(super) fn create(
         label: "what the PIN opens".to_owned(),
         made: Made::Generated,
         purpose: Purpose::Unwrap,
-        recovery: None,
+        bound: None,
         key: key_file(&made.out_public, &made.out_private)?,
     })
 }

@@ -20,7 +20,7 @@ use super::error::answer;
 /// [`BackendError::MechanismInvalid`] for a public part that is none of its type.
 pub(super) fn report(public: &Public) -> Result<KeyReport> {
     let (key_type, key) = kind(public)?;
-    let name = name(public).map_err(answer)?;
+    let name = digits(&name_of(public).map_err(answer)?);
     let attributes = public.object_attributes();
     let fixed = attributes.fixed_tpm() && attributes.fixed_parent();
     let made_here = fixed && attributes.sensitive_data_origin();
@@ -32,14 +32,15 @@ pub(super) fn report(public: &Public) -> Result<KeyReport> {
         never_extractable: made_here,
         key_type,
         blob: None,
+        bound: None,
     })
 }
 
-/// A key's name in hexadecimal digits: nameAlg, and the digest of its public area (TPM 2.0 Library
-/// Part 1 §16). Every key here has SHA-256.
-fn name(public: &Public) -> std::result::Result<String, Error> {
+/// A key's name: nameAlg, and the digest of its public area (TPM 2.0 Library Part 1 §16). Every key
+/// here has SHA-256.
+pub(super) fn name_of(public: &Public) -> std::result::Result<Vec<u8>, Error> {
     let digest = Sha256::digest(public.marshall()?);
-    Ok(format!("000b{}", digits(&digest)))
+    Ok([[0x00, 0x0b].as_slice(), &digest].concat())
 }
 
 /// The type of a key and its public part.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use keyward_backend::message::{
     Derive, Generate, Import, Mac, ScanPage, Seal, Sealed, Sign, Unseal, Unwrap, Wrap,
 };
+use keyward_backend::pcr::{Approve, BoundReport, MakeBound, PcrValue};
 use keyward_backend::{BackendError, KeyReport, Result, VersionId};
 use keyward_protocol::{KeyType, Purpose, SecretBytes};
 use tss_esapi::handles::KeyHandle;
@@ -13,8 +14,9 @@ use tss_esapi::structures::Private;
 use tss_esapi::{Context, Error};
 
 use super::device::{Device, Secrecy};
-use super::error::{Next, gone, next};
+use super::error::{Next, describe, gone, is_forged, next};
 use super::loaded::Blob;
+use super::policy::Bound;
 use super::report::{self, kind};
 use super::store::Entry;
 use super::{Failure, MOST_BLOBS, Repeat, State, Tpm, about_file};
@@ -70,22 +72,65 @@ fn use_key<T>(
             .loaded
             .handle(&mut device.context, srk, id, blob, secret)?;
         loaded = true;
-        let session = match (secrecy, blob.has_auth) {
-            (Secrecy::None, false) => AuthSession::Password,
+        let session = match (&blob.bound, secrecy, blob.has_auth) {
+            (Some(bound), _, has_auth) => match bound.session(device, id, has_auth, secrecy)? {
+                Some(session) => session,
+                None => return Ok(None),
+            },
+            (None, Secrecy::None, false) => AuthSession::Password,
             _ => device.session(secrecy)?,
         };
         device
             .context
             .execute_with_session(Some(session), |context| act(context, handle))
+            .map(Some)
     });
     match done {
-        Err(error) if !loaded && matches!(next(error), Next::Refused | Next::LoadAgain) => {
-            match device.is_same()? {
-                true => Err(about_file(id, error).into()),
-                false => Err(Failure::Tpm(gone())),
-            }
+        Ok(Some(done)) => Ok(done),
+        Ok(None) => Err(match &blob.bound {
+            Some(bound) => bound.mismatch(device),
+            None => BackendError::KeyNotFound.into(),
+        }),
+        Err(error) if !loaded => Err(not_loaded(device, id, error)),
+        Err(error) if blob.bound.is_some() && is_forged(error) => {
+            Err(BackendError::Refused(format!(
+                "an approval in the file of {id} is not its recovery key's: {}",
+                describe(error)
+            ))
+            .into())
         }
-        done => Ok(done?),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Loads a key, and no more.
+fn load(
+    state: &State,
+    device: &mut Device,
+    id: VersionId,
+    blob: &Arc<Blob>,
+) -> std::result::Result<(), Failure> {
+    let secret = state.secret.as_ref().filter(|_| blob.has_auth);
+    let loaded = device.run(|device| {
+        let srk = device.srk;
+        let context = &mut device.context;
+        device.loaded.handle(context, srk, id, blob, secret)
+    });
+    match loaded {
+        Ok(_) => Ok(()),
+        Err(error) => Err(not_loaded(device, id, error)),
+    }
+}
+
+/// What hinders the loading of a key.
+fn not_loaded(device: &mut Device, id: VersionId, error: Error) -> Failure {
+    if !matches!(next(error), Next::Refused | Next::LoadAgain) {
+        return error.into();
+    }
+    match device.is_same() {
+        Ok(true) => about_file(id, error).into(),
+        Ok(false) => Failure::Tpm(gone()),
+        Err(error) => error.into(),
     }
 }
 
@@ -115,7 +160,9 @@ fn parse(id: VersionId, entry: &Entry) -> Result<Blob> {
             "the key is of a kind or size that keyward does not use".to_owned(),
         )
     })?;
+    let bound = entry.bound.as_ref().map(|bound| Bound::of(id, bound));
     Ok(Blob {
+        bound: bound.transpose()?,
         private: Private::try_from(private).map_err(unread)?,
         public,
         has_auth: !entry.key.empty_auth,
@@ -144,21 +191,24 @@ fn no_cipher<T>() -> Result<T> {
 
 impl keyward_backend::Session for Session<'_> {
     fn generate(&mut self, generate: &Generate) -> Result<KeyReport> {
-        self.generate_key(generate)
+        self.make(generate, None)
     }
 
     fn import(&mut self, import: &Import) -> Result<KeyReport> {
-        self.import_key(import)
+        self.take_in(&import.generate, &import.material, None)
     }
 
     fn inspect(&mut self, id: VersionId) -> Result<Option<KeyReport>> {
         // That the TPM loads it is part of how it is.
-        let shown = self.with_key(
-            id,
-            Secrecy::None,
-            |blob| report::report(&blob.public),
-            |_, _, report| Ok(report.clone()),
-        );
+        let tpm = self.tpm;
+        let shown = tpm.with(Repeat::Yes, |state, device| {
+            tpm.check_login(state)?;
+            let blob = tpm.blob(state, id)?;
+            load(state, device, id, &blob)?;
+            let mut report = report::report(&blob.public)?;
+            report.bound = blob.bound.as_ref().map(Bound::to_report);
+            Ok(report)
+        });
         match shown {
             Err(BackendError::KeyNotFound) => Ok(None),
             shown => shown.map(Some),
@@ -210,5 +260,22 @@ impl keyward_backend::Session for Session<'_> {
 
     fn random(&mut self, length: u32) -> Result<SecretBytes> {
         self.random_bytes(length)
+    }
+
+    fn make_bound(&mut self, make: &MakeBound) -> Result<KeyReport> {
+        self.make_bound_key(make)
+    }
+
+    fn read_pcrs(&mut self, pcrs: &[u8]) -> Result<Vec<PcrValue>> {
+        self.pcr_values(pcrs)
+    }
+
+    fn bound(&mut self, id: VersionId) -> Result<Option<BoundReport>> {
+        self.bound_report(id)
+    }
+
+    fn approve(&mut self, approve: &Approve) -> Result<KeyReport> {
+        self.approve_values(approve)?;
+        self.inspect(approve.id)?.ok_or(BackendError::KeyNotFound)
     }
 }

@@ -3,6 +3,7 @@
 //! A TPM keeps no keys: what it gives out is encrypted by it, and is lost if this folder is. Each
 //! file is on the disk before it has its name, and its name before anybody is told.
 
+mod bound;
 mod entry;
 mod error;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use rustix::io::Errno;
 use uuid::Uuid;
 
 use super::key_file::KeyFile;
+pub use bound::{Approved, Bound};
 pub use entry::{Entry, EntryError, Made};
 pub use error::StoreError;
 

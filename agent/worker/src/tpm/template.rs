@@ -38,19 +38,22 @@ pub(super) enum Unique {
 }
 
 /// The template of a key of a type and purpose. Every key is `noDA`: its authorization value is
-/// empty, or 32 random bytes that nobody guesses (see `pin.rs`).
+/// empty, or 32 random bytes that nobody guesses (see `pin.rs`). With a policy that is needed for
+/// every use.
 pub(super) fn template(
     key_type: KeyType,
     purpose: Purpose,
     origin: Origin,
     unique: Unique,
+    policy: Option<[u8; 32]>,
 ) -> Result<Public> {
     let signs = matches!(purpose, Purpose::Sign | Purpose::Mac);
     let attributes = ObjectAttributesBuilder::new()
         .with_fixed_tpm(origin != Origin::Elsewhere)
         .with_fixed_parent(origin != Origin::Elsewhere)
         .with_sensitive_data_origin(origin == Origin::Tpm)
-        .with_user_with_auth(true)
+        // With a policy nothing else authorizes a use.
+        .with_user_with_auth(policy.is_none())
         .with_no_da(true)
         .with_sign_encrypt(signs)
         .with_decrypt(!signs)
@@ -59,6 +62,12 @@ pub(super) fn template(
     let builder = PublicBuilder::new()
         .with_name_hashing_algorithm(HashingAlgorithm::Sha256)
         .with_object_attributes(attributes);
+    let builder = match policy {
+        Some(policy) => {
+            builder.with_auth_policy(Digest::try_from(policy.as_slice()).map_err(answer)?)
+        }
+        None => builder,
+    };
     let public = match key_type {
         KeyType::P256 | KeyType::P384 => {
             let (curve, hash) = match key_type {
@@ -134,7 +143,7 @@ pub(super) fn sealed() -> Result<Public> {
         .map_err(answer)
 }
 
-fn bits(key_type: KeyType) -> Result<RsaKeyBits> {
+pub(super) fn bits(key_type: KeyType) -> Result<RsaKeyBits> {
     match key_type {
         KeyType::Rsa2048 => Ok(RsaKeyBits::Rsa2048),
         KeyType::Rsa3072 => Ok(RsaKeyBits::Rsa3072),

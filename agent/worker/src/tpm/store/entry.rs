@@ -1,10 +1,11 @@
 //! What is in the file of a key: lines that say what it is to keyward, and the PEM, which other
 //! programs read as it stands.
 
-use std::str;
+use std::{iter, str};
 
 use keyward_protocol::Purpose;
 
+use super::bound::Bound;
 use crate::tpm::key_file::{KeyFile, KeyFileError};
 
 /// A key of the folder.
@@ -16,8 +17,8 @@ pub struct Entry {
     pub made: Made,
     /// What it is for.
     pub purpose: Purpose,
-    /// How it can be had again without this TPM, if it can.
-    pub recovery: Option<String>,
+    /// The values of PCRs that it may be used with, if it is bound to some.
+    pub bound: Option<Bound>,
     /// The key.
     pub key: KeyFile,
 }
@@ -64,14 +65,13 @@ impl Entry {
             return Err(EntryError::Line("label"));
         }
         let label = quoted(&self.label).ok_or(EntryError::Line("label"))?;
-        let recovery = match self.recovery.as_deref().map(quoted) {
-            Some(text) => format!("recovery: {}\n", text.ok_or(EntryError::Line("recovery"))?),
+        let bound = match self.bound.as_ref().map(Bound::to_lines) {
+            Some(lines) => lines.ok_or(EntryError::Line(Bound::APPROVAL))?,
             None => String::new(),
         };
         let (made, purpose, pem) = (self.made.name(), self.purpose, self.key.to_pem()?);
-        let text = format!(
-            "keyward: 1\nlabel: {label}\nmade: {made}\npurpose: {purpose}\n{recovery}\n{pem}"
-        );
+        let text =
+            format!("keyward: 1\nlabel: {label}\nmade: {made}\npurpose: {purpose}\n{bound}\n{pem}");
         match text.len() <= KeyFile::MAX_LENGTH {
             true => Ok(text),
             false => Err(KeyFileError::Malformed("it is longer than 16 KiB").into()),
@@ -97,9 +97,14 @@ impl Entry {
         let made = made.ok_or(EntryError::Line("made"))?;
         let purpose = lines.field("purpose").and_then(Purpose::from_name);
         let purpose = purpose.ok_or(EntryError::Line("purpose"))?;
-        let recovery = match lines.field("recovery") {
-            Some(text) => Some(unquoted(text).ok_or(EntryError::Line("recovery"))?),
-            None => None,
+        let authority = lines.field(Bound::AUTHORITY);
+        let approvals: Vec<_> = iter::from_fn(|| lines.field(Bound::APPROVAL)).collect();
+        let bound = match (authority, approvals.is_empty()) {
+            (None, true) => None,
+            _ => Some(
+                Bound::from_lines(authority, &approvals)
+                    .ok_or(EntryError::Line(Bound::APPROVAL))?,
+            ),
         };
         // An empty line, and nothing but the PEM.
         let pem = lines.0.strip_prefix(b"\n");
@@ -112,7 +117,7 @@ impl Entry {
             label,
             made,
             purpose,
-            recovery,
+            bound,
             key: KeyFile::from_pem(pem)?,
         })
     }

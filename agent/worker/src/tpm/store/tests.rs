@@ -44,10 +44,11 @@ fn the_file_is_what_its_documentation_says() {
     let head = "keyward: 1\nlabel: \"a \\\"b\\\"\\nkeyward: 2\\u0007\"\nmade: imported\n";
     let text = entry.to_text().unwrap();
     assert_eq!(text, format!("{head}purpose: sign\n\n{pem}"));
-    entry.recovery = Some("kept by the bank".into());
+    entry.bound = Some(bound(1));
     let text = entry.to_text().unwrap();
-    let recovery = "recovery: \"kept by the bank\"\n";
-    assert_eq!(text, format!("{head}purpose: sign\n{recovery}\n{pem}"));
+    let approval = format!("pcr-approval: 7={} signed=01", "aa".repeat(32));
+    let lines = format!("pcr-authority: 0023\n{approval}\n");
+    assert_eq!(text, format!("{head}purpose: sign\n{lines}\n{pem}"));
     assert_eq!(Entry::from_text(text.as_bytes()), Ok(entry.clone()));
     assert_eq!(KeyFile::from_pem(text.as_bytes()), Ok(entry.key));
 }
@@ -169,8 +170,8 @@ fn files_that_are_no_keys_fail_alone() {
         (text.replace("imported", "found"), "`made`"),
         (text.replace("purpose: sign", "purpose: all"), "`purpose`"),
         (
-            text.replace("purpose: sign\n", "purpose: sign\nrecovery: x\n"),
-            "`recovery`",
+            text.replace("purpose: sign\n", "purpose: sign\npcr-authority: x\n"),
+            "`pcr-approval`",
         ),
         (
             text.replace("purpose: sign\n", "purpose: sign\nmore: 1\n"),
@@ -303,16 +304,16 @@ fn what_could_not_be_read_again_is_not_written() {
         ));
     }
     let mut long = entry();
-    long.recovery = Some("x".repeat(KeyFile::MAX_LENGTH));
+    long.bound = Some(bound(KeyFile::MAX_LENGTH / 2));
     assert!(long.to_text().is_err());
     assert!(names(&store).is_empty());
 }
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_again(label in ".{0,60}", recovery: Option<String>, purpose in 0..Purpose::ALL.len()) {
+    fn what_is_written_is_read_again(label in ".{0,60}", signature in 0..80usize, purpose in 0..Purpose::ALL.len()) {
         let purpose = Purpose::ALL[purpose];
-        let entry = Entry { label, recovery, purpose, made: Made::Generated, ..entry() };
+        let entry = Entry { label, bound: (signature > 0).then(|| bound(signature)), purpose, made: Made::Generated, ..entry() };
         let text = entry.to_text().unwrap();
         prop_assert!(text.lines().skip(1).all(|line| !line.starts_with("keyward")));
         prop_assert_eq!(Entry::from_text(text.as_bytes()), Ok(entry));
@@ -335,8 +336,22 @@ fn labelled(label: &str) -> Entry {
         label: label.into(),
         made: Made::Imported,
         purpose: Purpose::Sign,
-        recovery: None,
+        bound: None,
         key: KeyFile::from_pem(pem).unwrap(),
+    }
+}
+
+fn bound(signature: usize) -> Bound {
+    let value = keyward_backend::pcr::PcrValue {
+        pcr: 7,
+        value: [0xaa; 32].into(),
+    };
+    Bound {
+        authority: Some(vec![0x00, 0x23]),
+        approvals: vec![Approved {
+            values: vec![value],
+            signature: vec![1; signature],
+        }],
     }
 }
 

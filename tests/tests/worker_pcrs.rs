@@ -1,0 +1,450 @@
+//! Keys that are bound to PCRs: a real keyward-worker with swtpm, and a recovery key in software.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use std::fs;
+
+use keyward_backend::message::{Derive, Generate, Mac, Outcome, Unwrap, Work};
+use keyward_backend::pcr::{
+    Approval, Approve, Binding, BoundReport, MakeBound, PcrValue, approval_message,
+};
+use keyward_backend::{BackendError, KeyReport, VersionId};
+use keyward_protocol::operation::{KeyMaterial, SignInput};
+use keyward_protocol::{Algorithm, CoseKey, KeyType, Purpose, SecretBytes};
+use keyward_tests::{
+    TpmToken, Worker, openssl,
+    swtpm::{Act, tpm2, wire::code},
+};
+use p256::ecdsa::{Signature, SigningKey, signature::Signer as _};
+
+/// PCRs that a test can extend.
+const PCRS: [u8; 2] = [7, 11];
+
+#[test]
+fn a_bound_key_is_used_while_its_pcrs_are_as_approved_and_again_after_another_approval() {
+    for pin in [false, true] {
+        let mut rig = Rig::new(pin);
+        let id = rig.make(KeyType::P256, Purpose::Sign).unwrap();
+        let signature = rig.sign(id).unwrap();
+        assert_eq!(signature.len(), 64);
+        rig.sign(id).unwrap();
+        rig.extend(11);
+        let refused = rig.sign(id).unwrap_err();
+        assert_eq!(refused, BackendError::PcrMismatch("PCR 11 is".into()));
+        assert_eq!(
+            refused.to_string(),
+            "the machine's PCR 11 is not what the key was bound to"
+        );
+        // How it is can be asked all the same.
+        let report = rig.inspect(id);
+        assert_eq!(report.bound.unwrap().pcrs, PCRS);
+        let bound = rig.bound(id).unwrap();
+        assert_eq!(bound.approved.len(), 1);
+        assert_eq!(bound.approved[0][0], bound.current[0]);
+        assert_ne!(bound.approved[0][1], bound.current[1]);
+        assert_eq!(bound.authority, Some(rig.recovery_public()));
+
+        rig.approve(id, false).unwrap();
+        rig.sign(id).unwrap();
+        assert_eq!(rig.bound(id).unwrap().approved.len(), 2);
+        rig.extend(7);
+        rig.approve(id, true).unwrap();
+        rig.sign(id).unwrap();
+        assert_eq!(rig.bound(id).unwrap().approved.len(), 1);
+
+        // What it is bound to is in its file.
+        rig.start_again();
+        rig.sign(id).unwrap();
+        rig.extend(7);
+        assert!(matches!(rig.sign(id), Err(BackendError::PcrMismatch(_))));
+    }
+}
+
+#[test]
+fn an_approval_stays_good_for_the_values_it_names() {
+    let mut rig = Rig::new(false);
+    let id = rig.make(KeyType::P256, Purpose::Sign).unwrap();
+    rig.extend(11);
+    rig.approve(id, false).unwrap();
+    rig.sign(id).unwrap();
+    // PCRs are as they were at first.
+    rig.reset();
+    rig.sign(id).unwrap();
+    rig.approve(id, true).unwrap();
+    rig.sign(id).unwrap();
+    rig.extend(11);
+    assert!(rig.sign(id).is_err(), "it was dropped");
+}
+
+#[test]
+fn a_key_with_a_pin_needs_both() {
+    let mut rig = Rig::new(true);
+    let id = rig.make(KeyType::P256, Purpose::Sign).unwrap();
+    rig.worker.call(Work::Logout);
+    assert_eq!(rig.sign(id), Err(BackendError::LoginRequired));
+    rig.worker.login(rig.token.pin()).unwrap();
+    rig.sign(id).unwrap();
+    rig.extend(7);
+    assert!(rig.sign(id).is_err());
+}
+
+#[test]
+fn keys_of_every_kind_are_bound() {
+    let mut rig = Rig::new(true);
+    let dir = tempfile::tempdir().unwrap();
+    let agree = rig.make(KeyType::P256, Purpose::Agree).unwrap();
+    let unwrap = rig.make(KeyType::Rsa2048, Purpose::Unwrap).unwrap();
+    let mac = rig.make(KeyType::HmacSha256, Purpose::Mac).unwrap();
+    let public = dir.path().join("public.der");
+    let spki = rig.inspect(unwrap).public.unwrap().to_spki().unwrap();
+    fs::write(&public, spki).unwrap();
+    let ciphertext = openssl::encrypt_oaep_sha256(&public, b"a key").unwrap();
+    let work = || {
+        [
+            Work::Derive(Derive {
+                id: agree,
+                peer: public_of(&other_key()),
+            }),
+            Work::Unwrap(Unwrap {
+                id: unwrap,
+                algorithm: Algorithm::RsaOaepSha256,
+                ciphertext: ciphertext.clone().into(),
+                label: Vec::new().into(),
+            }),
+            Work::Mac(Mac {
+                id: mac,
+                algorithm: Algorithm::HmacSha256,
+                message: SecretBytes::copy_from(b"message"),
+            }),
+        ]
+    };
+    let [derive, open, code] = work();
+    assert!(matches!(rig.worker.call(derive), Outcome::Secret(_)));
+    match rig.worker.call(open) {
+        Outcome::Secret(opened) => assert_eq!(opened.expose(), b"a key"),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(rig.worker.call(code), Outcome::Mac(_)));
+    // What is secret was so on the bus.
+    assert!(!rig.token.proxy().saw(b"message"));
+    rig.extend(7);
+    for work in work() {
+        let refused = rig.worker.call(work);
+        assert!(
+            matches!(refused, Outcome::Failed(BackendError::PcrMismatch(_))),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn an_imported_key_is_bound_too() {
+    let mut rig = Rig::new(true);
+    let pkcs8 =
+        openssl::generate_pkcs8(&["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+    let id = VersionId::random();
+    let mut make = rig.order(id, KeyType::P256, Purpose::Sign);
+    make.material = Some(KeyMaterial::Pkcs8(SecretBytes::copy_from(&pkcs8)));
+    assert!(rig.order_of(make).unwrap().bound.is_some());
+    rig.sign(id).unwrap();
+    rig.extend(11);
+    assert!(matches!(rig.sign(id), Err(BackendError::PcrMismatch(_))));
+}
+
+#[test]
+fn without_a_recovery_key_nothing_can_be_approved() {
+    let mut rig = Rig::new(true);
+    let id = VersionId::random();
+    let mut make = rig.order(id, KeyType::P256, Purpose::Sign);
+    make.binding.approval = None;
+    rig.order_of(make).unwrap();
+    rig.sign(id).unwrap();
+    assert_eq!(rig.bound(id).unwrap().authority, None);
+    rig.extend(7);
+    assert!(matches!(rig.sign(id), Err(BackendError::PcrMismatch(_))));
+    assert!(matches!(
+        rig.approve(id, false),
+        Err(BackendError::Invalid(_))
+    ));
+    rig.reset();
+    rig.sign(id).unwrap();
+}
+
+#[test]
+fn a_forged_approval_is_refused_and_nothing_is_made() {
+    let mut rig = Rig::new(false);
+    let id = VersionId::random();
+    let other = VersionId::random();
+    let values = rig.values();
+    let forged = [
+        // Another key, another policyRef, other values.
+        sign_with(&other_key(), &approval_message(id, &values)),
+        sign_with(&rig.recovery, &approval_message(other, &values)),
+        sign_with(&rig.recovery, &approval_message(id, &values[..1])),
+        vec![0; 64],
+        vec![1; 63],
+    ];
+    for signature in &forged {
+        let mut make = rig.order(id, KeyType::P256, Purpose::Sign);
+        make.binding.approval.as_mut().unwrap().signature = signature.clone().into();
+        let refused = rig.order_of(make).unwrap_err();
+        assert!(matches!(refused, BackendError::Invalid(_)), "{refused}");
+    }
+    assert!(rig.token.key_files().is_empty());
+    let make = rig.order(id, KeyType::P256, Purpose::Sign);
+    rig.order_of(make).unwrap();
+    for signature in forged {
+        let values = rig.values();
+        let refused = rig.approve_with(id, values, signature, false).unwrap_err();
+        assert!(matches!(refused, BackendError::Invalid(_)), "{refused}");
+    }
+    assert_eq!(rig.bound(id).unwrap().approved.len(), 1);
+    rig.sign(id).unwrap();
+}
+
+#[test]
+fn a_file_that_was_changed_opens_nothing() {
+    let mut rig = Rig::new(false);
+    let id = rig.make(KeyType::P256, Purpose::Sign).unwrap();
+    rig.extend(11);
+    // Somebody writes the values of now into the file: the signature is not of these.
+    let file = rig.token.keys().join(&rig.token.key_files()[0]);
+    let text = fs::read_to_string(&file).unwrap();
+    let now = &rig.values()[1];
+    let digits: String = now.value.iter().map(|byte| format!("{byte:02x}")).collect();
+    let zeros = "0".repeat(64);
+    assert!(text.contains(&format!("11={zeros}")));
+    fs::write(
+        &file,
+        text.replace(&format!("11={zeros}"), &format!("11={digits}")),
+    )
+    .unwrap();
+    rig.start_again();
+    let refused = rig.sign(id).unwrap_err();
+    assert!(
+        matches!(&refused, BackendError::Refused(words) if words.contains("recovery key's")),
+        "{refused}"
+    );
+    // Or takes the binding out: then the TPM wants its policy.
+    let lines = text.lines().filter(|line| !line.starts_with("pcr-"));
+    fs::write(
+        &file,
+        lines.map(|line| format!("{line}\n")).collect::<String>(),
+    )
+    .unwrap();
+    rig.start_again();
+    assert!(matches!(rig.sign(id), Err(BackendError::Refused(_))));
+}
+
+#[test]
+fn pcrs_that_change_in_the_middle_are_looked_at_again() {
+    let mut rig = Rig::new(false);
+    let id = rig.make(KeyType::P256, Purpose::Sign).unwrap();
+    let proxy = rig.token.proxy();
+    // TPM_RC_PCR_CHANGED.
+    proxy.once(code::SIGN, 0, Act::Answer(0x128));
+    rig.sign(id).unwrap();
+    assert_eq!(rig.token.proxy().acted(), 1);
+}
+
+#[test]
+fn a_reset_does_not_change_what_was_approved() {
+    let mut rig = Rig::new(true);
+    let id = rig.make(KeyType::P256, Purpose::Sign).unwrap();
+    rig.sign(id).unwrap();
+    rig.token.reset();
+    rig.sign(id).unwrap();
+    let before = rig.token.proxy().count(code::VERIFY_SIGNATURE);
+    rig.sign(id).unwrap();
+    rig.sign(id).unwrap();
+    let after = rig.token.proxy().count(code::VERIFY_SIGNATURE);
+    assert_eq!(before, after, "what was verified is not verified each time");
+}
+
+#[test]
+fn more_approvals_than_a_key_can_have_are_refused() {
+    let mut rig = Rig::new(false);
+    let id = rig.make(KeyType::P256, Purpose::Sign).unwrap();
+    for _ in 0..3 {
+        rig.extend(11);
+        rig.approve(id, false).unwrap();
+    }
+    rig.extend(11);
+    let refused = rig.approve(id, false).unwrap_err();
+    assert!(matches!(&refused, BackendError::Invalid(words) if words.contains("drop")));
+    rig.approve(id, true).unwrap();
+    rig.sign(id).unwrap();
+}
+
+#[test]
+fn a_pkcs11_token_has_no_pcrs() {
+    let hsm = keyward_tests::SoftHsm::new();
+    let mut worker = Worker::ready(&hsm, None);
+    let refused = worker.call(Work::ReadPcrs(PCRS.to_vec()));
+    assert!(
+        matches!(
+            &refused,
+            Outcome::Failed(BackendError::MechanismInvalid(words)) if words.contains("TPM")
+        ),
+        "{refused:?}"
+    );
+}
+
+struct Rig {
+    worker: Worker,
+    token: TpmToken,
+    recovery: SigningKey,
+    _dir: tempfile::TempDir,
+}
+
+impl Rig {
+    fn new(pin: bool) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let token = TpmToken::new(&dir.path().join("keys"), pin);
+        let worker = ready(&token);
+        Self {
+            worker,
+            token,
+            recovery: SigningKey::from_slice(&[1; 32]).unwrap(),
+            _dir: dir,
+        }
+    }
+
+    fn start_again(&mut self) {
+        self.worker.hang_up();
+        self.worker.ended();
+        self.worker = ready(&self.token);
+    }
+
+    /// As when the machine starts again: PCRs are as at first.
+    fn reset(&mut self) {
+        self.token.reset();
+        assert!(self.values().iter().all(|pcr| *pcr.value == [0; 32]));
+    }
+
+    fn recovery_public(&self) -> CoseKey {
+        public_of(&self.recovery)
+    }
+
+    fn values(&mut self) -> Vec<PcrValue> {
+        match self.worker.call(Work::ReadPcrs(PCRS.to_vec())) {
+            Outcome::Pcrs(values) => values,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn order(&mut self, id: VersionId, key_type: KeyType, purpose: Purpose) -> MakeBound {
+        let values = self.values();
+        let signature = sign_with(&self.recovery, &approval_message(id, &values));
+        MakeBound {
+            generate: Generate {
+                id,
+                label: "keyward test".to_owned(),
+                key_type,
+                purpose,
+            },
+            binding: Binding {
+                values,
+                approval: Some(Approval {
+                    authority: self.recovery_public(),
+                    signature: signature.into(),
+                }),
+            },
+            material: None,
+        }
+    }
+
+    fn order_of(&mut self, make: MakeBound) -> Result<KeyReport, BackendError> {
+        match self.worker.call(Work::MakeBound(make)) {
+            Outcome::Key(Some(report)) => Ok(report),
+            Outcome::Failed(error) => Err(error),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn make(&mut self, key_type: KeyType, purpose: Purpose) -> Result<VersionId, BackendError> {
+        let id = VersionId::random();
+        let make = self.order(id, key_type, purpose);
+        let report = self.order_of(make)?;
+        assert_eq!(report.bound.unwrap().pcrs, PCRS);
+        Ok(id)
+    }
+
+    fn sign(&mut self, id: VersionId) -> Result<Vec<u8>, BackendError> {
+        let work = keyward_backend::message::Sign {
+            id,
+            algorithm: Algorithm::Esp256,
+            input: SignInput::Digest(vec![7; 32]),
+        };
+        match self.worker.call(Work::Sign(work)) {
+            Outcome::Signature(signature) => Ok(signature.to_vec()),
+            Outcome::Failed(error) => Err(error),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn inspect(&mut self, id: VersionId) -> KeyReport {
+        match self.worker.call(Work::Inspect(id)) {
+            Outcome::Key(Some(report)) => report,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn bound(&mut self, id: VersionId) -> Option<BoundReport> {
+        match self.worker.call(Work::Bound(id)) {
+            Outcome::Bound(report) => report,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn approve(&mut self, id: VersionId, drop_old: bool) -> Result<(), BackendError> {
+        let values = self.values();
+        let signature = sign_with(&self.recovery, &approval_message(id, &values));
+        self.approve_with(id, values, signature, drop_old)
+    }
+
+    fn approve_with(
+        &mut self,
+        id: VersionId,
+        values: Vec<PcrValue>,
+        signature: Vec<u8>,
+        drop_old: bool,
+    ) -> Result<(), BackendError> {
+        match self.worker.call(Work::Approve(Approve {
+            id,
+            values,
+            signature: signature.into(),
+            drop_old,
+        })) {
+            Outcome::Key(Some(_)) => Ok(()),
+            Outcome::Failed(error) => Err(error),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn extend(&self, pcr: u8) {
+        let what = format!("{pcr}:sha256={}", "5a".repeat(32));
+        let done = tpm2(&self.token.proxy().tcti(), "tpm2_pcrextend", &[&what]);
+        assert!(done.status.success(), "{done:?}");
+    }
+}
+
+fn ready(token: &TpmToken) -> Worker {
+    let mut worker = Worker::start_tpm(token);
+    if worker.open().unwrap().login_required {
+        worker.login(token.pin()).unwrap();
+    }
+    worker
+}
+
+fn other_key() -> SigningKey {
+    SigningKey::from_slice(&[2; 32]).unwrap()
+}
+
+fn public_of(key: &SigningKey) -> CoseKey {
+    CoseKey::from_sec1(key.verifying_key().to_sec1_point(false).as_bytes()).unwrap()
+}
+
+fn sign_with(key: &SigningKey, message: &[u8]) -> Vec<u8> {
+    let signature: Signature = key.sign(message);
+    signature.to_bytes().to_vec()
+}
