@@ -5,6 +5,7 @@
 
 pub(crate) mod failure;
 mod link;
+mod lockout;
 mod login;
 mod marker;
 mod queue;

@@ -623,7 +623,7 @@ def reply_file(keys):
     secret = {k: v for k, v in version.items() if k != 3}
     description = {0: UUID, 1: ["web"], 2: 1, 3: 1, 4: 2, 5: [-9], 6: [1, 2], 7: {"b": "2", "aa": "1"}, 8: 1700000000, 9: [version]}
     summary = {0: UUID, 1: [], 2: 3, 3: 4, 4: 2, 5: ["main"]}
-    token = {0: "main", 1: "pkcs11", 2: 3, 3: "SoftHSM project SoftHSM v2 0123", 4: "-", 5: 0, 6: 2**40, 7: 4711}
+    token = {0: "main", 1: "pkcs11", 2: 3, 3: "SoftHSM project SoftHSM v2 0123", 4: "-", 5: 0, 6: 2**40, 7: 4711, 8: 1000}
     status = {0: "keywardd 0.1.0", 1: "user", 2: 1700000000, 3: [token], 4: [{0: "agent landlock", 1: True, 2: "ABI 6"}, {0: "pidfd", 1: False}], 5: 1, 6: 2, 7: "why", 8: 3}
     good = {
         ("sign", "signature"): [("P-256", {0: bytes(64), 1: -9, 2: UUID, 3: 1})],

@@ -191,6 +191,7 @@ fn packets() -> Vec<(String, Vec<u8>)> {
             holds: true,
             detail: None,
         }],
+        lockout_seconds: Some(1000),
     };
     let key = KeyReport {
         public: Some(CoseKey::Ed25519 { x: [3; 32] }),

@@ -93,6 +93,9 @@ pub struct TokenReport {
     /// The worker's protections: name, whether it holds, detail.
     #[n(7)]
     pub protections: Vec<Protection>,
+    /// For how many seconds more, at the most, the token takes no PIN, where that ends by itself.
+    #[n(8)]
+    pub lockout_seconds: Option<u64>,
 }
 
 /// A protection of the worker's process.

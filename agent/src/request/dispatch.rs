@@ -59,7 +59,7 @@ impl With<'_> {
             Request::AcceptToken(op) => encode(&self.accept_token(&op, entry).await?),
             Request::List(op) => encode(&read::list(self.agent, &op)?),
             Request::Describe(_) => encode(&read::describe(self.agent, &*key()?)),
-            Request::Status(_) => encode(&read::status(self.agent)),
+            Request::Status(_) => encode(&read::status(self.agent).await),
             Request::Backup(op) => encode(&self.backup(&op, entry)?),
             Request::Restore(op) => encode(&self.restore(op, entry).await?),
             Request::Subscribe(_) => encode(&read::subscribe(self.agent, self.origin)?),

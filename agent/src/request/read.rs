@@ -127,7 +127,10 @@ pub(super) fn describe(agent: &Agent, key: &Key) -> KeyDescription {
     }
 }
 
-pub(super) fn status(agent: &Agent) -> StatusReport {
+pub(super) async fn status(agent: &Agent) -> StatusReport {
+    for token in agent.tokens.values() {
+        token.look_at_lockout().await;
+    }
     let mut protections = agent.protections.clone();
     for token in agent.tokens.values() {
         let report = token.report();
@@ -169,5 +172,6 @@ fn token_status(agent: &Agent, token: &Token) -> TokenStatus {
         pending: token.pending() as u64,
         restarts: token.restarts(),
         worker_pid: token.worker_pid(),
+        lockout_seconds: token.report().and_then(|report| report.lockout_seconds),
     }
 }

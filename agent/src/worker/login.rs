@@ -14,7 +14,7 @@ use keyward_protocol::{ErrorCode, Failure, SecretBytes};
 
 use super::link::{Link, Lost};
 use super::marker::{Marker, MarkerFile, Source, TryOutcome, Withheld, judge};
-use super::{State, Token, failure_of};
+use super::{State, Token, failure_of, lockout};
 use crate::monitor::Client as Monitor;
 
 /// How long a worker may take to log out.
@@ -222,9 +222,11 @@ impl Token {
         let pinned = Some(self.lockable()?.identity);
         let link = link.ok_or_else(|| LoginError::Failed(self.died()))?;
         match link.ask(&Work::Open { pinned }).await {
-            Ok(Outcome::Token(report)) if report.pin_tries == PinTries::Blocked => Err(
-                LoginError::Failed(failure_of(self.name(), BackendError::PinBlocked)),
-            ),
+            Ok(Outcome::Token(report)) if report.pin_tries == PinTries::Blocked => {
+                let failure = lockout::blocked(self.name(), &report);
+                *self.report.borrow_mut() = Some(report);
+                Err(LoginError::Failed(failure))
+            }
             Ok(Outcome::Token(report)) => Ok(report),
             Ok(Outcome::Failed(error)) => Err(LoginError::Failed(failure_of(self.name(), error))),
             _ => Err(LoginError::Failed(self.died())),

@@ -63,6 +63,8 @@ struct State {
     secret: Option<SecretBytes>,
     /// The files that were read.
     blobs: HashMap<VersionId, Arc<Blob>>,
+    /// The dictionary attack lockout, if it was in force when the TPM was asked.
+    lockout: Option<pin::Lockout>,
     /// Whether the token has a PIN, once it was looked.
     has_pin: Option<bool>,
 }
@@ -204,6 +206,9 @@ impl Tpm {
             true => device.run(|device| pin::tries(&mut device.context))?,
             false => PinTries::Unknown,
         };
+        let known = state.lockout.take();
+        state.lockout =
+            device.run(|device| pin::Lockout::look(known, pin_tries, &mut device.context))?;
         Ok(TokenReport {
             identity: device.identity.clone(),
             label: String::new(),
@@ -213,6 +218,7 @@ impl Tpm {
             algorithms: device.abilities.algorithms(),
             key_types: device.abilities.key_types.clone(),
             protections: self.protections.clone(),
+            lockout_seconds: state.lockout.and_then(|lockout| lockout.seconds_left()),
         })
     }
 

@@ -87,6 +87,16 @@ pub(crate) fn time(seconds: u64) -> String {
         .map_or_else(|| format!("@{seconds}"), |time| time.to_string())
 }
 
+/// A length of time for people: its two largest units.
+pub(crate) fn duration(seconds: u64) -> String {
+    let (minutes, hours) = (seconds / 60, seconds / 3600);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds} s"),
+        (0, minutes) => format!("{minutes} min {} s", seconds % 60),
+        (hours, minutes) => format!("{hours} h {} min", minutes % 60),
+    }
+}
+
 /// Names side by side, or a dash.
 pub(crate) fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();

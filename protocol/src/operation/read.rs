@@ -263,6 +263,9 @@ pub struct TokenStatus {
     /// The worker's process id, while it runs.
     #[n(7)]
     pub worker_pid: Option<u32>,
+    /// For how many seconds more, at the most, it takes no PIN, after too many wrong ones.
+    #[n(8)]
+    pub lockout_seconds: Option<u64>,
 }
 
 /// Whether a token can be used.

@@ -58,6 +58,7 @@ fn status_report() -> impl Strategy<Value = StatusReport> {
         pending: any::<u64>(),
         restarts: any::<u64>(),
         worker_pid: of(any::<u32>()),
+        lockout_seconds: of(any::<u64>()),
     });
     let holding = fields!(Holding {
         name: text(),

@@ -68,6 +68,7 @@ impl Token {
             algorithms: found.mechanisms.algorithms(),
             key_types: found.mechanisms.key_types(),
             protections: self.protections.clone(),
+            lockout_seconds: None,
         })
     }
 

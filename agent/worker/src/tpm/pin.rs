@@ -5,6 +5,8 @@
 //! bytes, sealed under the PIN. They are the authorization value of every key of the token, which is
 //! `noDA`: nobody guesses it, and keys that were unlocked go on during a lockout.
 
+use std::time::{Duration, Instant};
+
 use keyward_backend::message::ChangePin;
 use keyward_backend::token::PinTries;
 use keyward_backend::{BackendError, Result, TokenReport, VersionId};
@@ -35,6 +37,49 @@ const SECRET: usize = 32;
 const MOST_PIN: usize = 1024;
 /// TPMA_PERMANENT.inLockout (TPM 2.0 Library Part 2 §8.6).
 const IN_LOCKOUT: u32 = 1 << 9;
+
+/// The dictionary attack lockout, while it is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lockout {
+    seen: Instant,
+    /// TPM_PT_LOCKOUT_INTERVAL: after so long without a wrong try it forgets one.
+    interval: Duration,
+}
+
+impl Lockout {
+    /// What is known, after the TPM was asked again.
+    ///
+    /// # Errors
+    /// The TPM does not say.
+    pub(super) fn look(
+        known: Option<Self>,
+        tries: PinTries,
+        context: &mut Context,
+    ) -> std::result::Result<Option<Self>, Error> {
+        if tries != PinTries::Blocked {
+            return Ok(None);
+        }
+        let interval = variable(context, PropertyTag::LockoutInterval)?;
+        let interval = Duration::from_secs(interval.into());
+        let now = Instant::now();
+        let goes_on = known.filter(|known| {
+            known.interval == interval && now.duration_since(known.seen) < interval
+        });
+        // One that lasts longer is another.
+        Ok(Some(goes_on.unwrap_or(Self {
+            seen: now,
+            interval,
+        })))
+    }
+
+    /// How long it lasts at the most. The TPM does not say when it began, only that it is in force:
+    /// it may have begun before it was seen. `None` if it does not end by itself.
+    pub(super) fn seconds_left(&self) -> Option<u64> {
+        let left = self.interval.saturating_sub(self.seen.elapsed());
+        let whole = left.as_millis().div_ceil(1000);
+        (!self.interval.is_zero()).then(|| u64::try_from(whole).unwrap_or(u64::MAX).max(1))
+    }
+}
 
 /// What the TPM says about wrong tries. The count is that of all its objects, also of others.
 pub(super) fn tries(context: &mut Context) -> std::result::Result<PinTries, Error> {

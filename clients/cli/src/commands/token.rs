@@ -10,7 +10,7 @@ use crate::agent::{Agent, connect};
 use crate::arguments::{self, ChangePin, Json, Lock, Rescan, Unlock};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::output::{plain, print, print_json, table};
+use crate::output::{duration, plain, print, print_json, table};
 use crate::{io, pin};
 
 pub(super) fn list(json: &Json) -> Result<(), Error> {
@@ -252,6 +252,13 @@ pub(super) fn tokens_text(tokens: &[TokenStatus]) -> String {
         if let Some(problem) = &token.problem {
             text.push_str(&format!("{}: {}\n", plain(&token.name), plain(problem)));
         }
+        if let Some(seconds) = token.lockout_seconds {
+            text.push_str(&format!(
+                "{}: after too many wrong PINs the TPM takes none, the right one neither, for {} at the most\n",
+                plain(&token.name),
+                duration(seconds)
+            ));
+        }
     }
     text
 }
@@ -269,6 +276,7 @@ pub(super) fn tokens_json(tokens: &[TokenStatus]) -> Value {
                 "pending": token.pending,
                 "restarts": token.restarts,
                 "worker_pid": token.worker_pid,
+                "lockout_seconds": token.lockout_seconds,
             })
         })
         .collect()

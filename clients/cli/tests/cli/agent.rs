@@ -281,6 +281,7 @@ pub(crate) fn status() -> StatusReport {
             pending: 0,
             restarts: 2,
             worker_pid: Some(77),
+            lockout_seconds: None,
         }],
         protections: vec![
             Holding {
