@@ -25,6 +25,10 @@ const DEATH_PATIENCE: Duration = Duration::from_secs(5);
 /// the agent asks again.
 const REPLACE_PATIENCE: Duration = Duration::from_millis(250);
 
+/// What tpm2-tss thinks of each answer is not for the journal: the worker says what counts. What the
+/// configuration says goes before it.
+const TPM_LOG: (&str, &str) = ("TSS2_LOG", "all+NONE");
+
 /// A worker that was started, as the agent gets it.
 #[derive(Debug)]
 pub(super) struct Started {
@@ -179,6 +183,7 @@ fn command(program: &Path, name: &str, config: &TokenConfig, stdin: OwnedFd) -> 
     command
         .args([config.kind.name(), name])
         .env_clear()
+        .envs(matches!(config.kind, TokenKind::Tpm { .. }).then_some(TPM_LOG))
         .envs(&config.environment)
         .current_dir("/")
         .stdin(Stdio::from(stdin))

@@ -4,6 +4,7 @@ mod backup;
 mod blob;
 mod completions;
 mod decrypt;
+mod device;
 mod ecdh;
 mod encrypt;
 mod hpke;

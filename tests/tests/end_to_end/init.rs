@@ -12,12 +12,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// A person's home, in which nothing is.
-struct Home {
+pub(crate) struct Home {
     dir: TempDir,
 }
 
 impl Home {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::Builder::new()
             .prefix("kw-init-")
             .tempdir()
@@ -26,7 +26,7 @@ impl Home {
         Self { dir }
     }
 
-    fn path(&self, below: &str) -> PathBuf {
+    pub(crate) fn path(&self, below: &str) -> PathBuf {
         self.dir.path().join(below)
     }
 
@@ -46,24 +46,24 @@ impl Home {
     }
 
     #[track_caller]
-    fn keyward(&self, arguments: &[&str]) -> String {
+    pub(crate) fn keyward(&self, arguments: &[&str]) -> String {
         self.keyward_with(arguments, b"")
     }
 
     #[track_caller]
-    fn keyward_with(&self, arguments: &[&str], input: &[u8]) -> String {
+    pub(crate) fn keyward_with(&self, arguments: &[&str], input: &[u8]) -> String {
         let output = self.output(arguments, input);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments:?}: {stderr}");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    fn output(&self, arguments: &[&str], input: &[u8]) -> Output {
+    pub(crate) fn output(&self, arguments: &[&str], input: &[u8]) -> Output {
         let mut command = self.command("keyward", arguments);
         run_with(command.stdin(Stdio::piped()), input)
     }
 
-    fn start(&self) -> Agent {
+    pub(crate) fn start(&self) -> Agent {
         let child = self
             .command("keywardd", &[])
             .stderr(Stdio::null())
@@ -78,7 +78,7 @@ impl Home {
 }
 
 /// A keywardd that ends with the test.
-struct Agent(Child);
+pub(crate) struct Agent(Child);
 
 impl Drop for Agent {
     fn drop(&mut self) {
@@ -88,7 +88,7 @@ impl Drop for Agent {
     }
 }
 
-fn modes(folder: &Path, found: &mut Vec<(PathBuf, u32)>) {
+pub(crate) fn modes(folder: &Path, found: &mut Vec<(PathBuf, u32)>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         found.push((

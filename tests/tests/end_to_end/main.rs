@@ -28,6 +28,7 @@ mod gcm;
 mod handles;
 mod import;
 mod init;
+mod init_tpm;
 mod key_states;
 mod lifecycle;
 mod mac;

@@ -11,8 +11,11 @@ pub(crate) struct Init {
     #[arg(long)]
     pub(crate) system: bool,
     /// Don't look for hardware: make a SoftHSM token, which is software, not hardware
-    #[arg(long, conflicts_with_all = ["module", "token_uri"])]
+    #[arg(long, conflicts_with_all = ["module", "token_uri", "tcti"])]
     pub(crate) software: bool,
+    /// Take the TPM that this leads to, such as device:/dev/tpmrm0, and look for nothing else
+    #[arg(long, value_name = "TCTI", conflicts_with_all = ["module", "token_uri"])]
+    pub(crate) tcti: Option<String>,
     /// Look in this PKCS#11 module only
     #[arg(long, value_name = "FILE")]
     pub(crate) module: Option<PathBuf>,
@@ -25,12 +28,16 @@ pub(crate) struct Init {
     /// Add the token to the configuration that is there
     #[arg(long)]
     pub(crate) add: bool,
-    /// Read the PIN of a new SoftHSM token from the first line of a file, or of stdin for `-`
+    /// Read the PIN of a new token (of a TPM or of SoftHSM) from the first line of a file, or of
+    /// stdin for `-`
     #[arg(long, value_name = "FILE", conflicts_with = "remember_pin_in_file")]
     pub(crate) pin_file: Option<PathBuf>,
-    /// Make up the PIN of a new SoftHSM token and keep it in a file, so that nobody has to type it
+    /// Make up the PIN of a new token and keep it in a file, so that nobody has to type it
     #[arg(long)]
     pub(crate) remember_pin_in_file: bool,
+    /// A TPM: keys without a PIN, which whoever has the agent's uid can use
+    #[arg(long, conflicts_with_all = ["pin_file", "remember_pin_in_file", "software", "module", "token_uri"])]
+    pub(crate) no_pin: bool,
     /// Go on where the kernel lacks what processes are sealed with
     #[arg(long)]
     pub(crate) best_effort: bool,
@@ -42,9 +49,9 @@ pub(crate) struct Init {
     pub(crate) yes: bool,
     /// Take back what the last `keyward init` made, if it is unchanged
     #[arg(long, conflicts_with_all = ["software", "module", "token_uri", "add", "pin_file",
-          "remember_pin_in_file", "best_effort", "name"])]
+          "remember_pin_in_file", "best_effort", "name", "tcti", "no_pin"])]
     pub(crate) undo: bool,
-    /// With --undo: destroy the keys of a SoftHSM token without asking for its name
+    /// With --undo: destroy the keys of a TPM's or SoftHSM's token without asking for its name
     #[arg(long, requires = "undo")]
     pub(crate) yes_destroy_keys: bool,
     /// The program that loads modules
@@ -53,9 +60,12 @@ pub(crate) struct Init {
 }
 
 const AFTER: &str = "\
-It looks for hardware tokens in the modules that p11-kit's configuration names and in the usual \
+It looks for a TPM at /dev/tpmrm0, and for hardware tokens in the modules that p11-kit's configuration names and in the usual \
 places of vendors. Each module is loaded in a sealed process of its own, for a few seconds at the \
-most. No PIN is sent to a token that is there, and nothing is written to it. If there is none it \
+most. No PIN is sent to a token that is there, and nothing is written to it. Of a TPM it makes a token: \
+a folder for the files of its keys, which that TPM alone can load, and, if the TPM has none, the storage \
+root key at 0x81000001, which stays there also after --undo, since others may use it. If there is no \
+hardware it \
 offers a token of SoftHSM, which is software, not hardware: whoever can read its folder and knows \
 the PIN has the keys.
 
@@ -67,6 +77,7 @@ the keys, and root can do everything. In both, keys of a hardware token never le
 
 Examples:
   keyward init                                      look, ask, set up
+  keyward init --tcti device:/dev/tpmrm0            the TPM, whatever else there is
   keyward init --software --remember-pin-in-file --yes    for a CI job
   sudo keyward init --system --module /usr/lib/vendor.so
   keyward init --undo";

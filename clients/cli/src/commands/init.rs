@@ -6,13 +6,14 @@
 mod choose;
 mod config;
 mod make;
-mod modules;
-mod places;
+pub(super) mod modules;
+pub(super) mod places;
 mod record;
 mod text;
+pub(super) mod tpm;
 mod undo;
-mod uri;
-mod worker;
+pub(super) mod uri;
+pub(super) mod worker;
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -25,9 +26,8 @@ use crate::exit::Exit;
 use crate::output::print;
 use crate::{io, pin};
 use choose::{Choice, choose};
-use config::Section;
-use make::{Plan, Software};
-use modules::Module;
+use config::{Hardware, Pin, Section};
+use make::{Kind, NewToken, Plan};
 use places::{Mode, Owner, Places, USER};
 use worker::Worker;
 
@@ -36,7 +36,7 @@ const NOBODY: Owner = Owner {
     uid: 65534,
     gid: 65534,
 };
-/// The shortest PIN that SoftHSM takes.
+/// The shortest PIN that SoftHSM takes; a TPM would take less, and counts wrong ones.
 const SHORTEST_PIN: usize = 4;
 
 /// Sets up a token, or takes that back.
@@ -60,7 +60,7 @@ pub(super) fn init(init: Init) -> Result<(), Error> {
     // Root itself loads no module.
     let owner = places.owner.or(make_user.then_some(NOBODY));
     let worker = Worker::find(init.worker.clone(), init.best_effort, owner)?;
-    let choice = choose(&init, mode, &worker)?;
+    let choice = choose(&init, &places, &worker)?;
     let ready = ready(&init, &places, choice)?;
     let section = ready.section(&init).text();
     let config = match &before {
@@ -79,7 +79,8 @@ pub(super) fn init(init: Init) -> Result<(), Error> {
         name: &init.name,
         config,
         before,
-        software: ready.software(&init)?,
+        pin: ready.pin(&init)?,
+        new: ready.new.as_ref(),
     };
     make::make(&plan, &worker)?;
     print(&text::next(&init, &places, &ready))
@@ -87,20 +88,11 @@ pub(super) fn init(init: Init) -> Result<(), Error> {
 
 /// What is to be set up: a token that is there, or one that is to be made.
 struct Ready {
-    module: Module,
-    uri: String,
+    hardware: Hardware,
     /// The token for people.
     shown: String,
     software: bool,
     new: Option<NewToken>,
-}
-
-/// Where a new token of SoftHSM is to be.
-struct NewToken {
-    folder: std::path::PathBuf,
-    conf: std::path::PathBuf,
-    tokens: std::path::PathBuf,
-    pin_file: Option<std::path::PathBuf>,
 }
 
 fn ready(init: &Init, places: &Places, choice: Choice) -> Result<Ready, Error> {
@@ -111,18 +103,43 @@ fn ready(init: &Init, places: &Places, choice: Choice) -> Result<Ready, Error> {
                 return Err(Error::usage(what)
                     .hint("leave --pin-file and --remember-pin-in-file out; keyward unlock"));
             }
+            refuse_no_pin(init)?;
+            let own = || uri::of(&candidate.found);
             Ok(Ready {
-                uri: init
-                    .token_uri
-                    .clone()
-                    .unwrap_or_else(|| uri::of(&candidate.found)),
                 shown: choose::describe(&candidate.found),
                 software: choose::is_software(&candidate.found),
-                module: candidate.module,
+                hardware: Hardware::Pkcs11 {
+                    uri: init.token_uri.clone().unwrap_or_else(own),
+                    module: candidate.module,
+                },
                 new: None,
             })
         }
+        Choice::Tpm(tpm) => {
+            let folder = places.state.join("tpm").join(&init.name);
+            let new = NewToken {
+                pin_file: pin_file(init, places),
+                kind: Kind::Tpm(tpm.tcti.clone()),
+                folder,
+            };
+            if new.folder.exists() {
+                let what = format!("{} is there already", new.folder.display());
+                return Err(Error::usage(what).hint(format!(
+                    "--name OTHER; or, to use the keys in it, write [token.{}] with kind = \"tpm\" into {}",
+                    init.name,
+                    places.config().display()
+                )));
+            }
+            new.refuse_there()?;
+            Ok(Ready {
+                shown: format!("a new folder of keys of {}", tpm.describe()),
+                software: tpm.is_software(),
+                hardware: Hardware::Tpm(tpm),
+                new: Some(new),
+            })
+        }
         Choice::Make(mut module) => {
+            refuse_no_pin(init)?;
             let folder = places.state.join("softhsm").join(&init.name);
             let conf = match places.mode {
                 Mode::User => folder.join("softhsm2.conf"),
@@ -139,26 +156,40 @@ fn ready(init: &Init, places: &Places, choice: Choice) -> Result<Ready, Error> {
             module.environment = [variable].into();
             module.read = vec![conf.clone()];
             module.write = vec![tokens.clone()];
-            let pin_file = places.config_folder.join(format!("{}.pin", init.name));
             let new = NewToken {
-                pin_file: init.remember_pin_in_file.then_some(pin_file),
+                pin_file: pin_file(init, places),
                 folder,
-                conf,
-                tokens,
+                kind: Kind::SoftHsm {
+                    module: module.clone(),
+                    conf,
+                    tokens,
+                },
             };
-            let made = [Some(&new.folder), Some(&new.conf), new.pin_file.as_ref()];
-            if let Some(there) = made.into_iter().flatten().find(|path| path.exists()) {
-                let what = format!("{} is there already", there.display());
-                return Err(Error::usage(what).hint("--name OTHER, or `keyward init --undo`"));
-            }
+            new.refuse_there()?;
+            let uri = format!("pkcs11:token={};manufacturer=SoftHSM%20project", init.name);
             Ok(Ready {
-                uri: format!("pkcs11:token={};manufacturer=SoftHSM%20project", init.name),
+                hardware: Hardware::Pkcs11 { module, uri },
                 shown: format!("a new SoftHSM token \"{}\"", init.name),
                 software: true,
-                module,
                 new: Some(new),
             })
         }
+    }
+}
+
+/// Where the PIN is kept that nobody types.
+fn pin_file(init: &Init, places: &Places) -> Option<std::path::PathBuf> {
+    let path = places.config_folder.join(format!("{}.pin", init.name));
+    init.remember_pin_in_file.then_some(path)
+}
+
+fn refuse_no_pin(init: &Init) -> Result<(), Error> {
+    match init.no_pin {
+        false => Ok(()),
+        true => Err(
+            Error::usage("--no-pin is for a TPM, and this token is none")
+                .hint("leave --no-pin out, or name a TPM with --tcti"),
+        ),
     }
 }
 
@@ -166,26 +197,22 @@ impl Ready {
     fn section<'a>(&'a self, init: &'a Init) -> Section<'a> {
         Section {
             name: &init.name,
-            module: &self.module,
-            uri: self.uri.clone(),
-            pin_file: self.new.as_ref().and_then(|new| new.pin_file.clone()),
+            hardware: &self.hardware,
+            pin: match self.new.as_ref().and_then(|new| new.pin_file.clone()) {
+                Some(file) => Pin::File(file),
+                None if init.no_pin => Pin::None,
+                None => Pin::Ask,
+            },
             software: self.software,
         }
     }
 
-    /// The token that is to be made, with its PIN.
-    fn software(&self, init: &Init) -> Result<Option<Software>, Error> {
-        let Some(new) = &self.new else {
-            return Ok(None);
-        };
-        Ok(Some(Software {
-            module: self.module.clone(),
-            folder: new.folder.clone(),
-            conf: new.conf.clone(),
-            tokens: new.tokens.clone(),
-            pin: new_pin(init)?,
-            pin_file: new.pin_file.clone(),
-        }))
+    /// The PIN of the token that is to be made, if it gets one.
+    fn pin(&self, init: &Init) -> Result<Option<SecretBytes>, Error> {
+        match &self.new {
+            Some(new) if !init.no_pin => new_pin(init, new.kind.pin_owner()).map(Some),
+            _ => Ok(None),
+        }
     }
 }
 
@@ -206,22 +233,25 @@ fn config_before(init: &Init, places: &Places) -> Result<Option<String>, Error> 
 }
 
 /// The PIN of a new token: from a file, made up, or typed twice.
-fn new_pin(init: &Init) -> Result<SecretBytes, Error> {
+fn new_pin(init: &Init, owner: &str) -> Result<SecretBytes, Error> {
     if init.remember_pin_in_file {
         return random_pin();
     }
     if let Some(file) = &init.pin_file {
         let pin = io::read_secret(file, pin::LONGEST)?;
-        return check_pin(&pin).map(|()| pin);
+        return check_pin(&pin, owner).map(|()| pin);
     }
-    let hint = "--pin-file FILE, or `--pin-file -` for stdin, or --remember-pin-in-file";
+    let hint = match owner == make::TPM {
+        true => "--pin-file FILE, or `--pin-file -` for stdin, or --no-pin",
+        false => "--pin-file FILE, or `--pin-file -` for stdin, or --remember-pin-in-file",
+    };
     for _ in 0..3 {
         let prompt = format!(
             "PIN for the new token {} (at least {SHORTEST_PIN} characters): ",
             init.name
         );
         let first = pin::ask(&prompt, hint)?;
-        if let Err(error) = check_pin(&first) {
+        if let Err(error) = check_pin(&first, owner) {
             error.print();
             continue;
         }
@@ -233,10 +263,10 @@ fn new_pin(init: &Init) -> Result<SecretBytes, Error> {
     Err(Error::usage("there is no PIN; nothing was made"))
 }
 
-fn check_pin(pin: &SecretBytes) -> Result<(), Error> {
+fn check_pin(pin: &SecretBytes, owner: &str) -> Result<(), Error> {
     if pin.len() < SHORTEST_PIN {
         return Err(Error::usage(format!(
-            "a PIN of SoftHSM has at least {SHORTEST_PIN} bytes"
+            "a PIN of {owner} has at least {SHORTEST_PIN} bytes"
         )));
     }
     match std::str::from_utf8(pin.expose()) {

@@ -65,7 +65,7 @@ impl Home {
         }
         if !arguments
             .iter()
-            .any(|a| ["--software", "--undo"].contains(a))
+            .any(|a| ["--software", "--undo", "--tcti"].contains(a))
         {
             all.extend([
                 "--module".into(),
@@ -379,4 +379,103 @@ fn a_name_that_is_no_tokens_is_refused() {
         assert_eq!(home.init(&["--yes", &name]).0, 2, "{name}");
     }
     home.assert_untouched();
+}
+
+const TPM: [&str; 2] = ["--tcti", "swtpm:host=127.0.0.1,port=2321"];
+
+/// A machine with a TPM that has no storage root key.
+fn with_tpm() -> Home {
+    Home::with_worker(
+        "case $1 in probe) echo '{\"tpm\":{\"identity\":null,\"lockout\":false}}';;
+         *) test \"$TSS2_LOG\" = all+NONE || exit 1; cat >\"$0.pins\"; : >\"$4/made\"
+            echo '{\"tpm\":{}}';; esac",
+    )
+}
+
+#[test]
+fn what_is_made_in_a_tpm_is_said_first_and_its_pin_asked_twice() {
+    let home = with_tpm();
+    let mut session = home.on_terminal(&TPM);
+    session.until("storage root key at 0x81000001, a persistent object: it stays in the TPM");
+    session.until("Wrong PINs count at the TPM's dictionary attack lockout");
+    session.until("Go on? [y/N] ");
+    session.type_in("y\n");
+    for (first, second) in [("4711\n", "4712\n"), ("4711\n", "4711\n")] {
+        session.until("PIN for the new token main");
+        session.shown.clear();
+        session.type_in(first);
+        session.until("again: ");
+        session.type_in(second);
+    }
+    session.until("Token main is set up");
+    assert_eq!(session.end().0, 0);
+    let pins = std::fs::read_to_string(home.path("worker.pins")).unwrap();
+    assert_eq!(pins, "4711\n");
+    let mut session = home.on_terminal(&["--undo"]);
+    session.until("storage root key at 0x81000001 stays");
+    session.until("to destroy its keys: ");
+    session.type_in("main\n");
+    assert_eq!(session.end().0, 0);
+    home.assert_untouched();
+}
+
+#[test]
+fn ctrl_c_at_the_pin_of_a_tpm_leaves_nothing() {
+    let home = with_tpm();
+    let mut session = home.on_terminal(&[&TPM[..], &["--yes"]].concat());
+    session.until("PIN for the new token");
+    session.type_in("47\u{3}");
+    assert_eq!(session.end().0, 130);
+    assert!(!home.path("worker.pins").exists());
+    home.assert_untouched();
+}
+
+#[test]
+fn a_tpms_token_can_have_no_pin_and_others_can_not() {
+    let home = with_tpm();
+    let arguments = [&TPM[..], &["--yes", "--no-pin"]].concat();
+    let (code, stdout, stderr) = home.init(&arguments);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("whoever has the agent's uid"), "{stdout}");
+    assert_eq!(
+        std::fs::read_to_string(home.path("worker.pins")).unwrap(),
+        "\n"
+    );
+    let config = std::fs::read_to_string(home.config()).unwrap();
+    assert!(
+        config.contains(
+            "kind = \"tpm\"\ntcti = \"swtpm:host=127.0.0.1,port=2321\"\n# It has no PIN."
+        ),
+        "{config}"
+    );
+    let home = Home::with(&[]);
+    let (code, _, stderr) = home.init(&["--software", "--yes", "--no-pin"]);
+    assert_eq!(code, 2, "{stderr}");
+    home.assert_untouched();
+}
+
+#[test]
+fn a_tpm_that_refuses_leaves_nothing_and_its_words_are_told() {
+    let home =
+        Home::with_worker("echo 'keyward-worker: error: `hots` is not known here' >&2; exit 1");
+    let (code, _, stderr) = home.init(&[&TPM[..], &["--yes", "--no-pin"]].concat());
+    assert_eq!(code, 6);
+    assert!(
+        stderr.contains("caused by: `hots` is not known here"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("hint: such as --tcti device:"), "{stderr}");
+    home.assert_untouched();
+    let home = Home::with_worker(
+        "case $1 in probe) echo '{\"tpm\":{\"identity\":null,\"lockout\":true}}';;
+         *) echo 'keyward-worker: error: the owner hierarchy has a password' >&2; exit 1;; esac",
+    );
+    let (code, stdout, stderr) = home.init(&[&TPM[..], &["--yes", "--no-pin"]].concat());
+    assert_eq!(code, 6, "{stderr}");
+    assert!(stdout.contains("lockout is in force"), "{stdout}");
+    assert!(
+        stderr.contains("caused by: the owner hierarchy"),
+        "{stderr}"
+    );
+    assert_eq!(tree(&home.path("home")), Vec::<PathBuf>::new());
 }

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::modules::{self, Module};
-use super::places::Mode;
+use super::places::Places;
+use super::tpm::{self, Tpm};
 use super::worker::{Found, Worker};
 use crate::arguments::Init;
 use crate::error::Error;
@@ -22,27 +23,37 @@ pub(super) struct Candidate {
 }
 
 /// The token that is to be used, or a new one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Choice {
     There(Box<Candidate>),
+    /// A folder of keys of this TPM.
+    Tpm(Tpm),
     /// SoftHSM's module.
     Make(Module),
 }
 
 /// Looks, and asks where there are several.
-pub(super) fn choose(init: &Init, mode: Mode, worker: &Worker) -> Result<Choice, Error> {
+pub(super) fn choose(init: &Init, places: &Places, worker: &Worker) -> Result<Choice, Error> {
     if init.software {
         return software();
     }
     let mut problems = Vec::new();
-    let modules = match &init.module {
-        Some(path) => vec![named(path)?],
-        None => modules::find(mode, &mut problems),
-    };
     let mut candidates = Vec::new();
+    if tpm::is_wanted(init) {
+        let found = tpm::find(init, places, worker, &mut problems)?;
+        candidates.extend(found.map(Choice::Tpm));
+    }
+    let modules = match (&init.tcti, &init.module) {
+        (Some(_), _) => Vec::new(),
+        (None, Some(path)) => vec![named(path)?],
+        (None, None) => modules::find(places.mode, &mut problems),
+    };
     for module in modules {
         match worker.probe(&module) {
-            Ok(probed) => candidates.extend(sort(&module, probed.tokens, init, &mut problems)),
+            Ok(probed) => {
+                let fit = sort(&module, probed.tokens, init, &mut problems);
+                candidates.extend(fit.into_iter().map(|fit| Choice::There(Box::new(fit))));
+            }
             Err(why) => problems.push(format!("{}: {why}; left out", module.path.display())),
         }
     }
@@ -50,7 +61,7 @@ pub(super) fn choose(init: &Init, mode: Mode, worker: &Worker) -> Result<Choice,
         note(problem);
     }
     match (candidates.as_slice(), &init.module, &init.token_uri) {
-        ([only], _, _) => Ok(Choice::There(Box::new(only.clone()))),
+        ([only], _, _) => Ok(only.clone()),
         ([], None, None) => instead(init),
         ([], _, _) => Err(none(init, &problems)),
         (several, _, _) if init.yes => Err(unclear(several)),
@@ -129,7 +140,7 @@ fn instead(init: &Init) -> Result<Choice, Error> {
     if init.yes {
         // A machine whose token is not plugged in must not get one in software unnoticed.
         return Err(Error::new(Exit::Token, "no hardware token was found")
-            .hint("plug it in, or name its module with --module; --software makes one of SoftHSM: software, not hardware"));
+            .hint("plug it in, or name its module with --module, a TPM with --tcti; --software makes one of SoftHSM: software, not hardware"));
     }
     note("no hardware token was found; what follows is a token in software");
     software()
@@ -159,32 +170,41 @@ fn none(init: &Init, problems: &[String]) -> Error {
     }
 }
 
-fn unclear(several: &[Candidate]) -> Error {
+fn unclear(several: &[Choice]) -> Error {
     let uris: Vec<String> = several
         .iter()
-        .map(|c| {
-            format!(
+        .map(|choice| match choice {
+            Choice::There(candidate) => format!(
                 "--module {} --token-uri '{}'",
-                c.module.path.display(),
-                super::uri::of(&c.found)
-            )
+                candidate.module.path.display(),
+                super::uri::of(&candidate.found)
+            ),
+            Choice::Tpm(tpm) => format!("--tcti {}", tpm.tcti),
+            Choice::Make(_) => "--software".to_owned(),
         })
         .collect();
     Error::usage("there are several tokens, and --yes asks nobody").hint(uris.join("  or  "))
 }
 
-fn ask(several: &[Candidate]) -> Result<Choice, Error> {
+fn ask(several: &[Choice]) -> Result<Choice, Error> {
     let mut text = String::from("There are several tokens:\n");
-    for (number, candidate) in (1..).zip(several) {
-        let module = candidate.module.path.display();
-        let name = describe(&candidate.found);
-        text.push_str(&format!("  {number}  {}, by {module}\n", plain(&name)));
+    for (number, choice) in (1..).zip(several) {
+        let row = match choice {
+            Choice::There(candidate) => {
+                let module = candidate.module.path.display();
+                format!("{}, by {module}", describe(&candidate.found))
+            }
+            Choice::Tpm(tpm) => tpm.describe(),
+            Choice::Make(_) => "a new one of SoftHSM".to_owned(),
+        };
+        text.push_str(&format!("  {number}  {}\n", plain(&row)));
     }
     text.push_str("Which one? Its number: ");
-    let typed = pin::ask_line(&text).map_err(|e| e.hint("--token-uri, and --module, name it"))?;
+    let typed =
+        pin::ask_line(&text).map_err(|e| e.hint("--tcti, or --token-uri and --module, name it"))?;
     let index = typed.parse::<usize>().ok().and_then(|n| n.checked_sub(1));
     match index.and_then(|index| several.get(index)) {
-        Some(chosen) => Ok(Choice::There(Box::new(chosen.clone()))),
+        Some(chosen) => Ok(chosen.clone()),
         None => Err(Error::new(
             Exit::Negative,
             "that is none of them; nothing was done",

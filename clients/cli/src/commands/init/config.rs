@@ -7,6 +7,7 @@ use toml::{Table, Value};
 
 use super::modules::Module;
 use super::places::{Mode, Places, program};
+use super::tpm::Tpm;
 use crate::error::Error;
 use crate::exit::Exit;
 
@@ -14,15 +15,41 @@ use crate::exit::Exit;
 #[derive(Debug)]
 pub(super) struct Section<'a> {
     pub(super) name: &'a str,
-    pub(super) module: &'a Module,
-    pub(super) uri: String,
-    pub(super) pin_file: Option<PathBuf>,
+    pub(super) hardware: &'a Hardware,
+    pub(super) pin: Pin,
     pub(super) software: bool,
+}
+
+/// How a token is reached.
+#[derive(Debug)]
+pub(super) enum Hardware {
+    /// A module, and which of its tokens.
+    Pkcs11 {
+        /// The module.
+        module: Module,
+        /// RFC 7512.
+        uri: String,
+    },
+    /// A TPM.
+    Tpm(Tpm),
+}
+
+/// Where a token's PIN comes from.
+#[derive(Debug)]
+pub(super) enum Pin {
+    Ask,
+    File(PathBuf),
+    /// There is none.
+    None,
 }
 
 /// What stands above a token in software.
 pub(super) const SOFTWARE: &str =
     "software, not hardware: whoever can read the folder and knows the PIN has the keys";
+
+/// What stands above a token of swtpm.
+pub(super) const EMULATED: &str =
+    "swtpm, which is software, not hardware: whoever has its state has the keys";
 
 impl Section<'_> {
     /// The section's lines.
@@ -34,30 +61,42 @@ impl Section<'_> {
             format!("[{}]", items.join(", "))
         };
         let mut text = String::new();
-        if self.software {
-            text.push_str(&format!("# {SOFTWARE}\n"));
+        match (self.software, self.hardware) {
+            (true, Hardware::Pkcs11 { .. }) => text.push_str(&format!("# {SOFTWARE}\n")),
+            (true, Hardware::Tpm(_)) => text.push_str(&format!("# {EMULATED}\n")),
+            (false, _) => {}
         }
-        text.push_str(&format!("[token.{}]\nkind = \"pkcs11\"\n", self.name));
-        text.push_str(&format!("module = {}\n", path(&self.module.path)));
-        text.push_str(&format!("uri = {}\n", quoted(&self.uri)));
-        match &self.pin_file {
-            Some(file) => text.push_str(&format!("pin = {{ file = {} }}\n", path(file))),
-            None => text.push_str("pin = \"ask\"\n"),
-        }
-        if !self.module.environment.is_empty() {
-            let variables: Vec<String> = (self.module.environment.iter())
+        text.push_str(&format!("[token.{}]\n", self.name));
+        text.push_str(&match self.hardware {
+            Hardware::Pkcs11 { module, uri } => format!(
+                "kind = \"pkcs11\"\nmodule = {}\nuri = {}\n",
+                path(&module.path),
+                quoted(uri)
+            ),
+            Hardware::Tpm(tpm) => format!("kind = \"tpm\"\ntcti = {}\n", quoted(&tpm.tcti)),
+        });
+        text.push_str(&match &self.pin {
+            Pin::File(file) => format!("pin = {{ file = {} }}\n", path(file)),
+            Pin::Ask => "pin = \"ask\"\n".to_owned(),
+            Pin::None => "# It has no PIN.\n".to_owned(),
+        });
+        let Hardware::Pkcs11 { module, .. } = self.hardware else {
+            return text;
+        };
+        if !module.environment.is_empty() {
+            let variables: Vec<String> = (module.environment.iter())
                 .map(|(name, value)| format!("{name} = {}", quoted(value)))
                 .collect();
             text.push_str(&format!("environment = {{ {} }}\n", variables.join(", ")));
         }
-        if !self.module.read.is_empty() {
-            text.push_str(&format!("read = {}\n", list(&self.module.read)));
+        if !module.read.is_empty() {
+            text.push_str(&format!("read = {}\n", list(&module.read)));
         }
-        if !self.module.write.is_empty() {
-            text.push_str(&format!("write = {}\n", list(&self.module.write)));
+        if !module.write.is_empty() {
+            text.push_str(&format!("write = {}\n", list(&module.write)));
         }
-        if self.module.sockets != "none" {
-            text.push_str(&format!("sockets = \"{}\"\n", self.module.sockets));
+        if module.sockets != "none" {
+            text.push_str(&format!("sockets = \"{}\"\n", module.sockets));
         }
         text
     }
@@ -158,11 +197,11 @@ mod tests {
         module
             .environment
             .insert("CONF".to_owned(), "/é".to_owned());
+        let uri = "pkcs11:token=a".to_owned();
         Section {
             name,
-            module: &module,
-            uri: "pkcs11:token=a".to_owned(),
-            pin_file: Some("/p".into()),
+            hardware: &Hardware::Pkcs11 { module, uri },
+            pin: Pin::File("/p".into()),
             software: true,
         }
         .text()

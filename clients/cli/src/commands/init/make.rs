@@ -29,20 +29,72 @@ pub(super) struct Plan<'a> {
     pub(super) config: String,
     /// What is there before, if something is.
     pub(super) before: Option<String>,
-    pub(super) software: Option<Software>,
+    pub(super) new: Option<&'a NewToken>,
+    /// The new token's.
+    pub(super) pin: Option<SecretBytes>,
 }
 
-/// A token of SoftHSM that is to be made.
+/// A token that is to be made.
 #[derive(Debug)]
-pub(super) struct Software {
-    pub(super) module: Module,
-    /// The folder of the token.
+pub(super) struct NewToken {
+    /// Its folder.
     pub(super) folder: PathBuf,
-    /// Its softhsm2.conf.
-    pub(super) conf: PathBuf,
-    pub(super) tokens: PathBuf,
-    pub(super) pin: SecretBytes,
+    /// Where its PIN is kept, if nobody types it.
     pub(super) pin_file: Option<PathBuf>,
+    pub(super) kind: Kind,
+}
+
+/// What makes it.
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// SoftHSM.
+    SoftHsm {
+        module: Module,
+        /// Its softhsm2.conf.
+        conf: PathBuf,
+        tokens: PathBuf,
+    },
+    /// The TPM behind a TCTI string.
+    Tpm(String),
+}
+
+/// Whose PIN it is, for a TPM.
+pub(super) const TPM: &str = "a TPM's token";
+
+impl Kind {
+    /// Whose PIN it is.
+    pub(super) fn pin_owner(&self) -> &'static str {
+        match self {
+            Self::SoftHsm { .. } => "SoftHSM",
+            Self::Tpm(_) => TPM,
+        }
+    }
+}
+
+impl NewToken {
+    /// What is there already is somebody's.
+    pub(super) fn refuse_there(&self) -> Result<(), Error> {
+        let conf = match &self.kind {
+            Kind::SoftHsm { conf, .. } => Some(conf),
+            Kind::Tpm(_) => None,
+        };
+        let made = [Some(&self.folder), conf, self.pin_file.as_ref()];
+        match made.into_iter().flatten().find(|path| path.exists()) {
+            None => Ok(()),
+            Some(there) => Err(
+                Error::usage(format!("{} is there already", there.display()))
+                    .hint("--name OTHER, or `keyward init --undo`"),
+            ),
+        }
+    }
+
+    /// The folder with all that is in it, for the record.
+    fn thing(&self) -> Thing {
+        match self.kind {
+            Kind::SoftHsm { .. } => Thing::Token(self.folder.clone()),
+            Kind::Tpm(_) => Thing::TpmKeys(self.folder.clone()),
+        }
+    }
 }
 
 /// Makes it; takes all back that was made if something goes wrong.
@@ -60,10 +112,10 @@ pub(super) fn make(plan: &Plan<'_>, worker: &Worker) -> Result<(), Error> {
     making.folders(&plan.places.state, 0o700, plan.places.owner)?;
     // Before it is made, so that `--undo` finds also what a crash left behind.
     making.record(plan)?;
-    if let Some(software) = &plan.software {
-        making.token(software, worker)?;
+    if let Some(new) = plan.new {
+        making.token(new, plan.pin.as_ref(), worker)?;
     }
-    interrupted.check()?;
+    interrupted.check(plan.new)?;
     // The configuration is the last to come: with it all is done.
     let path = plan.places.config();
     let beside = making.beside(&path, &plan.config, system)?;
@@ -106,12 +158,14 @@ impl Making {
         let path = plan.places.record();
         let before = Record::read(&path)?;
         let mut things = self.things.clone();
-        if let Some(software) = &plan.software {
-            let above = software.folder.parent().filter(|above| !above.is_dir());
+        if let Some(new) = plan.new {
+            let above = new.folder.parent().filter(|above| !above.is_dir());
             things.extend(above.map(|above| Thing::Folder(above.to_owned())));
-            things.push(Thing::Token(software.folder.clone()));
-            things.push(Thing::File(software.conf.clone()));
-            things.extend(software.pin_file.clone().map(Thing::File));
+            things.push(new.thing());
+            if let Kind::SoftHsm { conf, .. } = &new.kind {
+                things.push(Thing::File(conf.clone()));
+            }
+            things.extend(new.pin_file.clone().map(Thing::File));
         }
         let mut now = before.clone();
         now.made.push(Made {
@@ -170,29 +224,45 @@ impl Making {
     }
 
     /// The token's folder, its configuration, the token itself and the file of its PIN.
-    fn token(&mut self, software: &Software, worker: &Worker) -> Result<(), Error> {
-        let above = software.folder.parent().unwrap_or(Path::new("/"));
+    fn token(
+        &mut self,
+        new: &NewToken,
+        pin: Option<&SecretBytes>,
+        worker: &Worker,
+    ) -> Result<(), Error> {
+        let above = new.folder.parent().unwrap_or(Path::new("/"));
         if !above.is_dir() {
             self.agents_folder(above)?;
             self.things.push(Thing::Folder(above.to_owned()));
         }
-        self.agents_folder(&software.folder)?;
-        self.things.push(Thing::Token(software.folder.clone()));
-        self.agents_folder(&software.tokens)?;
-        let conf = format!(
-            "# Made by `keyward init`: {}\ndirectories.tokendir = {}\nobjectstore.backend = file\n\
-             log.level = ERROR\nslots.removable = false\n",
-            config::SOFTWARE,
-            software.tokens.display()
-        );
-        let mode = if self.owner.is_some() { 0o644 } else { 0o600 };
-        self.file(&software.conf, mode, conf.as_bytes())?;
-        let officer = super::random_pin()?;
-        worker
-            .init_token(&software.module, &software.label(), &officer, &software.pin)
-            .map_err(|why| Error::new(Exit::Fault, "SoftHSM made no token").cause(why))?;
-        if let Some(path) = &software.pin_file {
-            let file = self.file(path, 0o600, software.pin.expose())?;
+        self.agents_folder(&new.folder)?;
+        self.things.push(new.thing());
+        match (&new.kind, pin) {
+            (
+                Kind::SoftHsm {
+                    module,
+                    conf,
+                    tokens,
+                },
+                Some(pin),
+            ) => {
+                self.agents_folder(tokens)?;
+                let mode = if self.owner.is_some() { 0o644 } else { 0o600 };
+                self.file(conf, mode, softhsm_conf(tokens).as_bytes())?;
+                let officer = super::random_pin()?;
+                worker
+                    .init_token(module, &new.label(), &officer, pin)
+                    .map_err(|why| Error::new(Exit::Fault, "SoftHSM made no token").cause(why))?;
+            }
+            (Kind::SoftHsm { .. }, None) => {
+                return Err(Error::new(Exit::Fault, "a token of SoftHSM needs a PIN"));
+            }
+            (Kind::Tpm(tcti), pin) => worker
+                .init_tpm(tcti, &new.folder, pin)
+                .map_err(|why| Error::new(Exit::Token, "the TPM made no token").cause(why))?,
+        }
+        if let (Some(path), Some(pin)) = (&new.pin_file, pin) {
+            let file = self.file(path, 0o600, pin.expose())?;
             if let Some(owner) = self.owner {
                 rustix::fs::fchown(
                     &file,
@@ -279,9 +349,19 @@ impl Drop for Beside {
     }
 }
 
-impl Software {
+/// What SoftHSM is to read.
+fn softhsm_conf(tokens: &Path) -> String {
+    format!(
+        "# Made by `keyward init`: {}\ndirectories.tokendir = {}\nobjectstore.backend = file\n\
+         log.level = ERROR\nslots.removable = false\n",
+        config::SOFTWARE,
+        tokens.display()
+    )
+}
+
+impl NewToken {
     /// What SoftHSM calls the token: the name of its folder.
-    pub(super) fn label(&self) -> String {
+    fn label(&self) -> String {
         let name = self.folder.file_name().unwrap_or_default();
         name.to_string_lossy().into_owned()
     }
@@ -307,12 +387,14 @@ impl Interrupted {
         Ok(watch)
     }
 
-    fn check(&self) -> Result<(), Error> {
+    fn check(&self, new: Option<&NewToken>) -> Result<(), Error> {
+        let is_tpm = new.is_some_and(|new| matches!(new.kind, Kind::Tpm(_)));
+        let what = match is_tpm {
+            true => "interrupted; nothing was left behind, but the TPM keeps its storage root key",
+            false => "interrupted; nothing was left behind",
+        };
         match self.came.load(Ordering::SeqCst) {
-            true => Err(Error::new(
-                Exit::TryAgain,
-                "interrupted; nothing was left behind",
-            )),
+            true => Err(Error::new(Exit::TryAgain, what)),
             false => Ok(()),
         }
     }

@@ -9,13 +9,13 @@ use super::places::Mode;
 
 /// A module, and what it needs besides its own folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Module {
-    pub(super) path: PathBuf,
+pub(in crate::commands) struct Module {
+    pub(in crate::commands) path: PathBuf,
     /// `none`, `unix` or `inet`.
-    pub(super) sockets: &'static str,
-    pub(super) read: Vec<PathBuf>,
-    pub(super) write: Vec<PathBuf>,
-    pub(super) environment: BTreeMap<String, String>,
+    pub(in crate::commands) sockets: &'static str,
+    pub(in crate::commands) read: Vec<PathBuf>,
+    pub(in crate::commands) write: Vec<PathBuf>,
+    pub(in crate::commands) environment: BTreeMap<String, String>,
 }
 
 /// What is known about a vendor's module.
@@ -98,7 +98,7 @@ const SOFTWARE: [&str; 6] = [
 impl Module {
     /// A module by its path, with what is known about it. One that is not known may talk to daemons of the
     /// machine, such as pcscd, and not to the network.
-    pub(super) fn at(path: &Path) -> Self {
+    pub(in crate::commands) fn at(path: &Path) -> Self {
         let file = path.file_name().unwrap_or_default().to_string_lossy();
         let known = KNOWN.iter().find(|known| file.starts_with(known.file));
         let mut module = Self {
@@ -132,7 +132,7 @@ impl Module {
 }
 
 /// All modules that may have hardware behind them, each file once.
-pub(super) fn find(mode: Mode, problems: &mut Vec<String>) -> Vec<Module> {
+pub(in crate::commands) fn find(mode: Mode, problems: &mut Vec<String>) -> Vec<Module> {
     let mut paths = p11_kit::modules(mode, problems);
     let usual = KNOWN.iter().flat_map(places);
     paths.extend(usual.filter(|path| path.is_file()));
@@ -155,7 +155,7 @@ pub(super) fn find(mode: Mode, problems: &mut Vec<String>) -> Vec<Module> {
 }
 
 /// SoftHSM's module, if it is installed.
-pub(super) fn softhsm() -> Option<PathBuf> {
+pub(in crate::commands) fn softhsm() -> Option<PathBuf> {
     let known = KNOWN.iter().find(|known| known.file == SOFTHSM)?;
     places(known).find(|path| path.is_file())
 }

@@ -7,49 +7,49 @@ use crate::exit::Exit;
 
 /// Whom the agent is to serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(in crate::commands) enum Mode {
     User,
     System,
 }
 
 /// A user and group by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Owner {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+pub(in crate::commands) struct Owner {
+    pub(in crate::commands) uid: u32,
+    pub(in crate::commands) gid: u32,
 }
 
 /// The user of the system's agent.
-pub(super) const USER: &str = "keyward";
+pub(in crate::commands) const USER: &str = "keyward";
 
 /// Where keywardd looks, and where init keeps what it makes.
 #[derive(Debug)]
-pub(super) struct Places {
-    pub(super) mode: Mode,
+pub(in crate::commands) struct Places {
+    pub(in crate::commands) mode: Mode,
     /// The folder of `keyward.toml`.
-    pub(super) config_folder: PathBuf,
-    pub(super) state: PathBuf,
+    pub(in crate::commands) config_folder: PathBuf,
+    pub(in crate::commands) state: PathBuf,
     /// The socket, where keywardd would find no place for one by itself.
-    pub(super) socket: Option<PathBuf>,
+    pub(in crate::commands) socket: Option<PathBuf>,
     /// The agent's user, where it is not the one who runs this, once it exists.
-    pub(super) owner: Option<Owner>,
+    pub(in crate::commands) owner: Option<Owner>,
 }
 
 impl Places {
     /// Those of the mode, in this process's environment.
-    pub(super) fn of(mode: Mode) -> Result<Self, Error> {
+    pub(in crate::commands) fn of(mode: Mode) -> Result<Self, Error> {
         match mode {
             Mode::System => system(),
             Mode::User => user(),
         }
     }
 
-    pub(super) fn config(&self) -> PathBuf {
+    pub(in crate::commands) fn config(&self) -> PathBuf {
         self.config_folder.join("keyward.toml")
     }
 
     /// What init made. Not in the system's state folder, in which the agent can write.
-    pub(super) fn record(&self) -> PathBuf {
+    pub(in crate::commands) fn record(&self) -> PathBuf {
         match self.mode {
             Mode::User => self.state.join("init.json"),
             Mode::System => self.config_folder.join("init.json"),
@@ -57,7 +57,7 @@ impl Places {
     }
 
     /// The lock that an agent holds as long as it runs.
-    pub(super) fn lock(&self) -> PathBuf {
+    pub(in crate::commands) fn lock(&self) -> PathBuf {
         self.state.join("audit/lock")
     }
 }
@@ -127,7 +127,7 @@ fn refuse_odd(path: &Path) -> Result<(), Error> {
 }
 
 /// The agent's user in the text of /etc/passwd.
-pub(super) fn find_owner(passwd: &str) -> Option<Owner> {
+pub(in crate::commands) fn find_owner(passwd: &str) -> Option<Owner> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         (fields.next()? == USER).then_some(())?;
@@ -139,7 +139,7 @@ pub(super) fn find_owner(passwd: &str) -> Option<Owner> {
 }
 
 /// A program of keyward beside this one, or where it is installed.
-pub(super) fn program(name: &str) -> Option<PathBuf> {
+pub(in crate::commands) fn program(name: &str) -> Option<PathBuf> {
     let own = std::env::current_exe().ok()?;
     let folder = own.parent()?;
     let places = [

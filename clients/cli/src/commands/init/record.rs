@@ -48,6 +48,8 @@ pub(super) enum Thing {
     File(PathBuf),
     /// The folder of a token in software, with the keys.
     Token(PathBuf),
+    /// The folder of a TPM's keys.
+    TpmKeys(PathBuf),
 }
 
 impl Record {

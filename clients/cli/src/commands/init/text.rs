@@ -1,8 +1,9 @@
 //! What a person reads before and after.
 
 use super::Ready;
-use super::config::SOFTWARE;
+use super::config::{EMULATED, Hardware, SOFTWARE};
 use super::places::{Mode, Places};
+use super::tpm::STORAGE_ROOT;
 use crate::arguments::Init;
 use crate::output::plain;
 
@@ -31,8 +32,27 @@ pub(super) fn plan(init: &Init, places: &Places, ready: &Ready, added: bool) -> 
     let mut rows: Vec<(&str, String)> = Vec::new();
     rows.push((
         "token",
-        format!("{}, by {}", ready.shown, ready.module.path.display()),
+        match &ready.hardware {
+            Hardware::Pkcs11 { module, .. } => {
+                format!("{}, by {}", ready.shown, module.path.display())
+            }
+            Hardware::Tpm(_) => ready.shown.clone(),
+        },
     ));
+    if let Hardware::Tpm(tpm) = &ready.hardware {
+        rows.push(match tpm.found.identity {
+            Some(_) => (
+                "use",
+                format!("the TPM's storage root key, which is at {STORAGE_ROOT}"),
+            ),
+            None => (
+                "MAKE",
+                format!(
+                    "the TPM's storage root key at {STORAGE_ROOT}, a persistent object: it stays in the TPM, also after --undo"
+                ),
+            ),
+        });
+    }
     if let Some(new) = &ready.new {
         rows.push((
             "make",
@@ -42,6 +62,7 @@ pub(super) fn plan(init: &Init, places: &Places, ready: &Ready, added: bool) -> 
             ),
         ));
         match (&new.pin_file, &init.pin_file) {
+            _ if init.no_pin => {}
             (Some(file), _) => rows.push((
                 "make",
                 format!("{}, with a PIN that nobody has to type", file.display()),
@@ -74,9 +95,10 @@ pub(super) fn plan(init: &Init, places: &Places, ready: &Ready, added: bool) -> 
         text.push_str(&format!("  {what:<6} {}\n", plain(&row)));
     }
     text.push('\n');
-    match ready.software {
-        true => text.push_str(&format!("This token is {SOFTWARE}.\n")),
-        false => text.push_str(HARDWARE),
+    match (&ready.hardware, ready.software) {
+        (Hardware::Tpm(tpm), _) => text.push_str(&tpm.protection(!init.no_pin)),
+        (_, true) => text.push_str(&format!("This token is {SOFTWARE}.\n")),
+        (_, false) => text.push_str(HARDWARE),
     }
     if init.best_effort {
         text.push_str("--best-effort: processes may run less sealed; `keyward status` says what is missing.\n");
@@ -117,16 +139,18 @@ pub(super) fn next(init: &Init, places: &Places, ready: &Ready) -> String {
             "keyward token accept {name}   # if the agent knew another token by this name"
         ));
     }
-    if ready.new.as_ref().is_none_or(|new| new.pin_file.is_none()) {
+    let typed = ready.new.as_ref().is_none_or(|new| new.pin_file.is_none());
+    if typed && !init.no_pin {
         lines.push(format!("keyward unlock {name}"));
     }
     lines.push("keyward status".to_owned());
     lines.push(format!(
         "keyward key create demo --purpose sign --type p256 --token {name}"
     ));
-    let kind = match ready.software {
-        true => format!(" ({SOFTWARE})"),
-        false => String::new(),
+    let kind = match (&ready.hardware, ready.software) {
+        (_, false) => String::new(),
+        (Hardware::Tpm(_), true) => format!(" ({EMULATED})"),
+        (_, true) => format!(" ({SOFTWARE})"),
     };
     let undo = match places.mode {
         Mode::User => "keyward init --undo",

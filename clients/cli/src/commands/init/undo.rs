@@ -8,6 +8,7 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 
 use super::places::{Owner, Places};
 use super::record::{Made, Record, Thing, digest};
+use super::tpm::STORAGE_ROOT;
 use crate::arguments::Init;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -114,28 +115,37 @@ fn what(made: &Made) -> String {
         None => format!("  remove  {config}\n"),
         Some(_) => format!("  remove  [token.{}] from {config}\n", made.token),
     });
-    let mut software = false;
+    let (mut software, mut tpm) = (false, false);
     for thing in made.things.iter().rev() {
         text.push_str(&match thing {
             Thing::File(path) => format!("  remove  {}\n", path.display()),
             Thing::Folder(path) => format!("  remove  {}, if it is empty\n", path.display()),
-            Thing::Token(path) => {
-                software = true;
+            Thing::Token(path) | Thing::TpmKeys(path) => {
+                software |= matches!(thing, Thing::Token(_));
+                tpm |= matches!(thing, Thing::TpmKeys(_));
                 format!("  DESTROY {}, with all keys in it\n", path.display())
             }
         });
     }
-    text.push_str(match software {
-        true => "The keys of this software token are destroyed; there is no way back.\n",
-        false => "The hardware token and its keys are not touched.\n",
+    if tpm {
+        text.push_str(&format!(
+            "The keys of this token are destroyed; there is no way back but copies of that folder.\n\
+             The TPM's storage root key at {STORAGE_ROOT} stays in the TPM: others may use it.\n"
+        ));
+    }
+    text.push_str(match (software, tpm) {
+        (true, _) => "The keys of this software token are destroyed; there is no way back.\n",
+        (false, false) => "The hardware token and its keys are not touched.\n",
+        (false, true) => "",
     });
     plain_lines(&text)
 }
 
 fn agree(init: &Init, made: &Made) -> Result<(), Error> {
     let nothing = || Error::new(Exit::Negative, "nothing was removed");
-    let software = (made.things.iter()).any(|thing| matches!(thing, Thing::Token(_)));
-    if software && !init.yes_destroy_keys {
+    let keys =
+        (made.things.iter()).any(|thing| matches!(thing, Thing::Token(_) | Thing::TpmKeys(_)));
+    if keys && !init.yes_destroy_keys {
         let prompt = format!(
             "Type the token's name, {}, to destroy its keys: ",
             made.token
@@ -144,7 +154,7 @@ fn agree(init: &Init, made: &Made) -> Result<(), Error> {
             pin::ask_line(&prompt).map_err(|e| e.hint("--yes-destroy-keys does not ask"))?;
         return (typed == made.token).then_some(()).ok_or_else(nothing);
     }
-    if !software && !init.yes {
+    if !keys && !init.yes {
         return super::confirm("Take it back?")?
             .then_some(())
             .ok_or_else(nothing);
@@ -169,8 +179,8 @@ pub(super) fn remove(thing: &Thing, owner: Option<Owner>) -> Result<(), String> 
     let (path, removed) = match (thing, owner) {
         (Thing::Folder(path), _) => (path, std::fs::remove_dir(path)),
         (Thing::File(path), _) => (path, std::fs::remove_file(path)),
-        (Thing::Token(path), None) => (path, std::fs::remove_dir_all(path)),
-        (Thing::Token(path), Some(owner)) => {
+        (Thing::Token(path) | Thing::TpmKeys(path), None) => (path, std::fs::remove_dir_all(path)),
+        (Thing::Token(path) | Thing::TpmKeys(path), Some(owner)) => {
             // By the agent's user, so that root follows none of its links.
             let status = super::as_agent("rm", owner)
                 .args(["-rf", "--"])

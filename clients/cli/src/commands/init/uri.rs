@@ -3,7 +3,7 @@
 use super::worker::Found;
 
 /// A URI that fits this token and, as far as tokens tell themselves apart, no other.
-pub(super) fn of(found: &Found) -> String {
+pub(in crate::commands) fn of(found: &Found) -> String {
     let fields = [
         ("token", &found.label),
         ("manufacturer", &found.manufacturer),
@@ -22,7 +22,7 @@ pub(super) fn of(found: &Found) -> String {
 }
 
 /// Whether a URI describes this token. What it says of anything but the token is for others to judge.
-pub(super) fn fits(uri: &str, found: &Found) -> bool {
+pub(in crate::commands) fn fits(uri: &str, found: &Found) -> bool {
     let Some(rest) = uri.strip_prefix("pkcs11:") else {
         return false;
     };

@@ -1,5 +1,6 @@
 //! `keyward-worker`, which loads modules of others: this program never does.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -13,41 +14,66 @@ use serde::de::DeserializeOwned;
 
 use super::modules::Module;
 use super::places::{Owner, program};
+use crate::commands::device::as_member;
 use crate::error::Error;
 use crate::exit::Exit;
 
 /// How long a module may take: readers and network HSMs are slow to begin.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a TPM may take to make its storage root key: some need seconds for a key.
+const PATIENCE_TO_MAKE: Duration = Duration::from_secs(60);
 /// The most that is read of what a module says.
 const LONGEST: u64 = 1024 * 1024;
 
 /// What a module says of itself and its tokens.
 #[derive(Debug, Deserialize)]
-pub(super) struct Probed {
-    pub(super) tokens: Vec<Found>,
+pub(in crate::commands) struct Probed {
+    pub(in crate::commands) tokens: Vec<Found>,
+}
+
+/// What a TPM says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(in crate::commands) struct ProbedTpm {
+    /// Which one it is; nothing as long as it has no storage root key.
+    pub(in crate::commands) identity: Option<TpmIdentity>,
+    /// Whether the dictionary attack lockout is in force.
+    pub(in crate::commands) lockout: bool,
+}
+
+/// Which TPM it is.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(in crate::commands) struct TpmIdentity {
+    pub(in crate::commands) manufacturer: String,
+    pub(in crate::commands) model: String,
+}
+
+/// The document about a TPM.
+#[derive(Debug, Deserialize)]
+struct TpmDocument {
+    tpm: ProbedTpm,
 }
 
 /// What a token says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub(super) struct Found {
+pub(in crate::commands) struct Found {
     /// Why nothing else is known.
-    pub(super) problem: Option<String>,
-    pub(super) slot: u64,
-    pub(super) label: String,
-    pub(super) manufacturer: String,
-    pub(super) model: String,
-    pub(super) serial: String,
-    pub(super) initialised: bool,
-    pub(super) hardware: bool,
-    pub(super) pin_locked: bool,
-    pub(super) pin_initialised: bool,
-    pub(super) login_required: bool,
+    pub(in crate::commands) problem: Option<String>,
+    pub(in crate::commands) slot: u64,
+    pub(in crate::commands) label: String,
+    pub(in crate::commands) manufacturer: String,
+    pub(in crate::commands) model: String,
+    pub(in crate::commands) serial: String,
+    pub(in crate::commands) initialised: bool,
+    pub(in crate::commands) hardware: bool,
+    pub(in crate::commands) pin_locked: bool,
+    pub(in crate::commands) pin_initialised: bool,
+    pub(in crate::commands) login_required: bool,
 }
 
 /// The program, and how it is started.
 #[derive(Debug)]
-pub(super) struct Worker {
+pub(in crate::commands) struct Worker {
     program: PathBuf,
     best_effort: bool,
     /// The agent's user, so that the module is seen as the agent will see it.
@@ -55,7 +81,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn find(
+    pub(in crate::commands) fn find(
         named: Option<PathBuf>,
         best_effort: bool,
         owner: Option<Owner>,
@@ -73,12 +99,35 @@ impl Worker {
     }
 
     /// Asks a module for its tokens.
-    pub(super) fn probe(&self, module: &Module) -> Result<Probed, String> {
-        self.run(self.command("probe", module, None), None)
+    pub(in crate::commands) fn probe(&self, module: &Module) -> Result<Probed, String> {
+        self.run(self.command("probe", module, None), None, PATIENCE)
+    }
+
+    /// Asks a TPM what it is.
+    pub(in crate::commands) fn probe_tpm(&self, tcti: &str) -> Result<ProbedTpm, String> {
+        let command = self.tpm_command("probe", tcti, None);
+        self.run::<TpmDocument>(command, None, PATIENCE)
+            .map(|document| document.tpm)
+    }
+
+    /// Makes a token of a TPM in a folder that is there, with a PIN if there is one.
+    pub(in crate::commands) fn init_tpm(
+        &self,
+        tcti: &str,
+        folder: &Path,
+        pin: Option<&SecretBytes>,
+    ) -> Result<(), String> {
+        let length = pin.map_or(0, SecretBytes::len).saturating_add(1);
+        let mut line = zeroize::Zeroizing::new(Vec::with_capacity(length));
+        line.extend_from_slice(pin.map_or(&[], |pin| pin.expose()));
+        line.push(b'\n');
+        let command = self.tpm_command("init-token", tcti, Some(folder));
+        self.run::<serde_json::Value>(command, Some(&line), PATIENCE_TO_MAKE)
+            .map(|_| ())
     }
 
     /// Makes a token of SoftHSM with these PINs.
-    pub(super) fn init_token(
+    pub(in crate::commands) fn init_token(
         &self,
         module: &Module,
         label: &str,
@@ -92,8 +141,20 @@ impl Worker {
             lines.push(b'\n');
         }
         let command = self.command("init-token", module, Some(label));
-        self.run::<serde_json::Value>(command, Some(&lines))
+        self.run::<serde_json::Value>(command, Some(&lines), PATIENCE)
             .map(|_| ())
+    }
+
+    fn tpm_command(&self, mode: &str, tcti: &str, folder: Option<&Path>) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args([mode, "tpm", tcti]).args(folder);
+        if self.best_effort {
+            command.arg("--best-effort");
+        }
+        let owner = self.owner.map(|owner| as_member(owner, tcti));
+        // Its library writes what it thinks of each answer to stderr.
+        let environment = [("TSS2_LOG".to_owned(), "all+NONE".to_owned())];
+        self.as_agent_starts_it(command, &environment.into(), owner)
     }
 
     fn command(&self, mode: &str, module: &Module, label: Option<&str>) -> Command {
@@ -110,12 +171,18 @@ impl Worker {
         if self.best_effort {
             command.arg("--best-effort");
         }
-        // As the agent starts it: with the token's variables and no others.
-        command
-            .env_clear()
-            .envs(&module.environment)
-            .current_dir("/");
-        if let Some(Owner { uid, gid }) = self.owner {
+        self.as_agent_starts_it(command, &module.environment, self.owner)
+    }
+
+    /// With the token's variables and no others.
+    fn as_agent_starts_it(
+        &self,
+        mut command: Command,
+        environment: &BTreeMap<String, String>,
+        owner: Option<Owner>,
+    ) -> Command {
+        command.env_clear().envs(environment).current_dir("/");
+        if let Some(Owner { uid, gid }) = owner {
             command.uid(uid).gid(gid);
         }
         command
@@ -126,8 +193,9 @@ impl Worker {
         &self,
         mut command: Command,
         input: Option<&[u8]>,
+        patience: Duration,
     ) -> Result<T, String> {
-        let end = Instant::now().checked_add(PATIENCE);
+        let end = Instant::now().checked_add(patience);
         command
             .stdin(if input.is_some() {
                 Stdio::piped()
@@ -150,7 +218,7 @@ impl Worker {
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));
             pipe.and_then(|pipe| pipe.recv_timeout(left.unwrap_or_default()).ok())
         };
-        let slow = || format!("it did not answer within {} s", PATIENCE.as_secs());
+        let slow = || format!("it did not answer within {} s", patience.as_secs());
         let out = said(out).ok_or_else(slow)?;
         if let Ok(result) = serde_json::from_str(out.trim()) {
             // A module that does not end after its answer is killed.
