@@ -10,6 +10,7 @@ const HELP: &str = "\
 keyward-worker: drives one token for keywardd
 
 Usage: keyward-worker pkcs11|tpm NAME
+       keyward-worker probe sandbox [OPTION]...
        keyward-worker probe pkcs11 MODULE [OPTION]...
        keyward-worker probe tpm TCTI [OPTION]...
        keyward-worker init-token pkcs11 MODULE LABEL [OPTION]...
@@ -19,11 +20,11 @@ Usage: keyward-worker pkcs11|tpm NAME
 keywardd starts one for each token of its configuration and gives it a socket as stdin;
 there is no use in starting it by hand. `keyward status` shows the workers that run.
 
-`probe` prints a JSON document of the module's tokens, or of the TPM. `init-token pkcs11` makes a
+`probe` prints a JSON document of the module's tokens, or of the TPM, or only seals itself. `init-token pkcs11` makes a
 token of SoftHSM, and of nothing else; it reads two lines, the PIN of the security officer and that
 of the user. `init-token tpm` makes the TPM's storage root key if there is none, and a folder for
 keys; it reads one line, the PIN, which can be empty.
-`keyward init` uses both. Options: --read=PATH, --write=PATH, --sockets=none|unix|inet,
+`keyward init` and `keyward doctor` use them. Options: --read=PATH, --write=PATH, --sockets=none|unix|inet,
 --best-effort (run where the kernel can't seal).
 ";
 
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
             println!("keyward-worker {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
         }
+        ["probe", "sandbox", options @ ..] => probe::probe_sandbox(options),
         ["probe", "pkcs11", module, options @ ..] => probe::probe(module, options),
         ["init-token", "pkcs11", module, label, options @ ..] => {
             probe::init_token(module, label, options)

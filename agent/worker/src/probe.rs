@@ -44,6 +44,15 @@ pub fn init_token(module: &str, label: &str, options: &[&str]) -> ExitCode {
     }))
 }
 
+/// Seals itself as a worker does: says whether this kernel can.
+#[must_use]
+pub fn probe_sandbox(options: &[&str]) -> ExitCode {
+    let sealed = Options::parse(options).and_then(|options| seal_for(&options, None));
+    end(sealed
+        .and_then(|out| answer(out, &json!({ "sealed": true })))
+        .map(|()| None))
+}
+
 /// Prints what a TPM says of itself.
 #[must_use]
 pub fn probe_tpm(tcti: &str, options: &[&str]) -> ExitCode {

@@ -3,6 +3,7 @@
 mod backup;
 mod blob;
 mod csr;
+mod doctor;
 mod file;
 mod import;
 mod init;
@@ -23,6 +24,7 @@ use crate::exit;
 pub(crate) use backup::{Backup, Restore, Watch};
 pub(crate) use blob::{BlobCommand, DataKey, Decrypt, Encrypt, ReEncrypt, Show};
 pub(crate) use csr::Csr;
+pub(crate) use doctor::Doctor;
 pub(crate) use file::{Bound, DecryptFile, EncryptFile};
 pub(crate) use import::Import;
 pub(crate) use init::Init;
@@ -67,6 +69,8 @@ pub(crate) enum Command {
     Init(Init),
     /// Show how the agent and its tokens are
     Status(Json),
+    /// Find out what is wrong, and what to do about it
+    Doctor(Doctor),
     /// List, unlock and lock tokens, change their PINs, find their keys
     #[command(subcommand)]
     Token(TokenCommand),

@@ -5,6 +5,7 @@ mod blob;
 mod completions;
 mod decrypt;
 mod device;
+mod doctor;
 mod ecdh;
 mod encrypt;
 mod hpke;
@@ -28,6 +29,7 @@ use crate::error::Error;
 pub(crate) fn run(command: Command) -> Result<(), Error> {
     match command {
         Command::Init(init) => init::init(init),
+        Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Status(json) => status::status(&json),
         Command::Token(TokenCommand::List(json)) => token::list(&json),
         Command::Token(TokenCommand::Unlock(unlock)) | Command::Unlock(unlock) => {

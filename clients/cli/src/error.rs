@@ -70,6 +70,16 @@ impl Error {
         let _ = std::io::stderr().write_all(text.as_bytes());
     }
 
+    /// What happened and why, and what to type next.
+    pub(crate) fn told(&self) -> (String, Option<String>) {
+        let mut what = self.message.clone();
+        for cause in &self.causes {
+            what.push_str(": ");
+            what.push_str(cause);
+        }
+        (what, self.hint.clone())
+    }
+
     /// Whoever read the output has had enough: no error, no words.
     pub(crate) fn reader_gone() -> Self {
         Self::new(Exit::Success, "")

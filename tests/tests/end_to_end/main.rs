@@ -19,6 +19,7 @@ mod clients;
 mod config;
 mod csr;
 mod destruction;
+mod doctor;
 mod envelope;
 mod envelope_states;
 mod events;

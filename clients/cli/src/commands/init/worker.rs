@@ -126,6 +126,15 @@ impl Worker {
             .map(|_| ())
     }
 
+    /// Whether a worker can seal itself here.
+    pub(in crate::commands) fn probe_sandbox(&self) -> Result<(), String> {
+        let mut command = Command::new(&self.program);
+        command.args(["probe", "sandbox"]);
+        let command = self.as_agent_starts_it(command, &BTreeMap::new(), self.owner);
+        self.run::<serde_json::Value>(command, None, PATIENCE)
+            .map(|_| ())
+    }
+
     /// Makes a token of SoftHSM with these PINs.
     pub(in crate::commands) fn init_token(
         &self,
