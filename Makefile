@@ -20,7 +20,7 @@ export PATH := $(PATH):$(TOOLS)/bin
 BUILD_PACKAGES := gcc libc6-dev pkg-config libtss2-dev
 DEMO_PACKAGES  := $(BUILD_PACKAGES) softhsm2 openssl
 TEST_PACKAGES  := $(DEMO_PACKAGES) p11-kit p11-kit-modules age swtpm swtpm-tools tpm2-tools tpm2-openssl
-BENCH_PACKAGES := $(DEMO_PACKAGES) p11-kit p11-kit-modules
+BENCH_PACKAGES := $(DEMO_PACKAGES) p11-kit p11-kit-modules swtpm tpm2-tools
 FUZZ_PACKAGES  := $(BUILD_PACKAGES) g++
 
 CARGO_DENY_VERSION := 0.20.2

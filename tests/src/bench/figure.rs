@@ -9,6 +9,7 @@ mod one;
 mod pipelined;
 mod start;
 mod stuck;
+mod tpm;
 
 use super::report::Report;
 
@@ -48,6 +49,11 @@ pub(crate) const FIGURES: &[Figure] = &[
         name: "envelope",
         about: "data keys, decrypt, unwrap, encrypt 4 KiB and HPKE",
         measure: envelope::measure,
+    },
+    Figure {
+        name: "tpm",
+        about: "a TPM of swtpm through keyward and through tss-esapi alone",
+        measure: tpm::measure,
     },
     Figure {
         name: "memory",

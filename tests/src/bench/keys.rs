@@ -19,7 +19,7 @@ use crate::{Daemon, openssl, request::create};
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
     ciphertext: Vec<u8>,
-    /// A data key under the AES key, and 32 bytes under the P-256 key.
+    /// A data key under the AES key, if the token has such, and 32 bytes under the P-256 key.
     sealed: [Vec<u8>; 2],
     /// The public key of the key that signs, with which the one that agrees does.
     peer: CoseKey,
@@ -42,11 +42,13 @@ impl Keys {
                 token,
                 ..create(work.name(), purpose, key_type)
             };
-            client.call(key).expect("the token makes a key");
+            let made = client.call(key);
+            // A TPM has no AES-GCM.
+            assert!(made.is_ok() || work == Work::Encrypt4K, "{made:?}");
         }
         let sealed = [Work::Encrypt4K, Work::HpkeOpen].map(|work| {
-            let sealed = client.call(encrypt(work, &SECRET)).expect("a ciphertext");
-            sealed.ciphertext.into()
+            let sealed = client.call(encrypt(work, &SECRET));
+            sealed.map_or_else(|_| Vec::new(), |sealed| sealed.ciphertext.into())
         });
         let mut public = |work: Work| {
             let key = work.name().to_owned();

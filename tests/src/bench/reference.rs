@@ -1,6 +1,7 @@
 //! The references: the same token without keyward, driven by `cryptoki` in a process of its own.
 
 mod token;
+mod tpm;
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{sample::Sample, work::Work};
 use crate::{SoftHsm, wait_for};
+pub(crate) use tpm::DirectTpm;
 
 /// The argument that makes the benchmark a reference process.
 pub(crate) const ARGUMENT: &str = "--reference";
