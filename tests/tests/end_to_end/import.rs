@@ -397,3 +397,19 @@ fn two_names_of_one_token_are_not_two_places() {
     assert_eq!(failure.code, ErrorCode::Invalid, "{failure}");
     daemon.client().call(sign("k", b"message")).unwrap();
 }
+
+#[test]
+fn a_wrap_key_proves_itself_on_a_token_that_pads_in_another_way() {
+    let daemon = Daemon::start(two());
+    for token in ["main", "spare"] {
+        daemon.fault(token).set("C_WrapKey", &Fault::Pkcs7);
+    }
+    for (alias, key_type, length) in [
+        ("small", KeyType::Aes128, 16),
+        ("large", KeyType::Aes256, 32),
+    ] {
+        let key = secret(alias, Purpose::Wrap, key_type, &vec![7; length]);
+        let key = imported(&daemon, on(&["main", "spare"], key));
+        assert_eq!(tokens(&key), ["main", "spare"]);
+    }
+}

@@ -4,7 +4,7 @@ use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, Unbound
 use aws_lc_rs::agreement::{
     ECDH_P256, ECDH_P384, EphemeralPrivateKey, UnparsedPublicKey, agree_ephemeral,
 };
-use aws_lc_rs::key_wrap::{AES_128, AES_256, AesKek, KeyWrapPadded as _};
+use aws_lc_rs::key_wrap::{AES_128, AES_256, AesKek, KeyWrap as _};
 use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
 use aws_lc_rs::{hmac, rand};
 use keyward_backend::VersionId;
@@ -115,7 +115,12 @@ fn challenge(claim: &Claim<'_>) -> Option<(Work, Expected)> {
             Some((work, Expected::Secret(random)))
         }
         (Purpose::Wrap, Known::Secret(key)) => {
-            let ciphertext = kwp(key, random.expose())?;
+            // Every token that wraps has it; some have none with padding.
+            let algorithm = match claim.key_type {
+                KeyType::Aes128 => Algorithm::A128Kw,
+                _ => Algorithm::A256Kw,
+            };
+            let ciphertext = kw(key, random.expose())?;
             Some((unwrap(id, algorithm, ciphertext), Expected::Secret(random)))
         }
         (Purpose::Mac, Known::Secret(key)) => {
@@ -191,11 +196,11 @@ fn gcm(key: &SecretBytes, plaintext: &[u8]) -> Option<([u8; 12], Vec<u8>)> {
     Some((iv, bytes))
 }
 
-fn kwp(key: &SecretBytes, plaintext: &[u8]) -> Option<Vec<u8>> {
+fn kw(key: &SecretBytes, plaintext: &[u8]) -> Option<Vec<u8>> {
     let cipher = if key.len() == 16 { &AES_128 } else { &AES_256 };
     let kek = AesKek::new(cipher, key.expose()).ok()?;
-    let mut bytes = vec![0; plaintext.len().checked_add(16)?];
-    let length = kek.wrap_with_padding(plaintext, &mut bytes).ok()?.len();
+    let mut bytes = vec![0; plaintext.len().checked_add(8)?];
+    let length = kek.wrap(plaintext, &mut bytes).ok()?.len();
     bytes.truncate(length);
     Some(bytes)
 }

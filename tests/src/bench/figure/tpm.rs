@@ -39,7 +39,13 @@ pub(super) fn measure(report: &mut Report) {
         let bound = work == Work::SignP256;
         match bound {
             true => {
-                report.bound(line("p50/direct"), one.p50, "us", direct.p50, Bound::AtMost(1.3));
+                report.bound(
+                    line("p50/direct"),
+                    one.p50,
+                    "us",
+                    direct.p50,
+                    Bound::AtMost(1.3),
+                );
                 let most = Bound::AtLeast(0.9);
                 report.bound(line("8x1/direct"), eight.rate, "1/s", direct.rate, most);
             }

@@ -19,8 +19,8 @@ use tss_esapi::{
     },
     structures::{
         Data, Digest, EccPoint, EccScheme, HashScheme, KeyDerivationFunctionScheme, Public,
-        PublicBuilder, PublicEccParameters, PublicKeyRsa, PublicRsaParameters,
-        RsaDecryptionScheme, RsaExponent, RsaScheme, SignatureScheme, SymmetricDefinitionObject,
+        PublicBuilder, PublicEccParameters, PublicKeyRsa, PublicRsaParameters, RsaDecryptionScheme,
+        RsaExponent, RsaScheme, SignatureScheme, SymmetricDefinitionObject,
     },
     tss2_esys::TPMT_TK_HASHCHECK,
 };
