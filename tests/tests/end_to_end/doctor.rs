@@ -88,6 +88,8 @@ fn a_token_in_software_is_found_with_the_agent_and_without() {
     let (state, what, next) = only(&home, "configuration");
     assert!(state == "problem" && what.contains("knid"), "{what}");
     assert!(next.contains("keywardd --check"), "{next}");
+    assert_eq!(only(&home, "tokens").0, "skipped");
+    assert!(of(&home, "token main").is_empty());
 }
 
 #[test]

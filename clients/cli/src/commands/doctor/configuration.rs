@@ -17,6 +17,8 @@ const SYSTEM: &str = "/etc/keyward/keyward.toml";
 pub(super) struct Configuration {
     pub(super) path: PathBuf,
     pub(super) table: Table,
+    /// Whether keywardd takes it.
+    pub(super) right: bool,
     pub(super) system: bool,
     /// The user of the system's agent, if there is one.
     pub(super) owner: Option<Owner>,
@@ -84,6 +86,7 @@ pub(super) fn look(named: Option<&Path>) -> (Option<Configuration>, Vec<Finding>
         Ok(()) => Finding::fine(ABOUT, format!("{shown} is right")),
         Err(why) => wrong(&path, &why),
     };
+    let right = !found.is_problem();
     let word = |name: &str| table.get(name).and_then(Value::as_str);
     let system = word("mode") == Some("system");
     let usual = match system {
@@ -104,6 +107,7 @@ pub(super) fn look(named: Option<&Path>) -> (Option<Configuration>, Vec<Finding>
         best_effort: word("sandbox") == Some("best-effort"),
         state: word("state").map(PathBuf::from).or(usual),
         path,
+        right,
         table,
     };
     if configuration.tokens().next().is_none() {
