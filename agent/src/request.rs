@@ -9,6 +9,7 @@ mod absorb;
 mod answer;
 mod destruction;
 mod dispatch;
+mod give_back;
 mod manage;
 mod read;
 mod reconcile;

@@ -81,6 +81,8 @@ pub struct Token {
     told: Cell<Option<LoginState>>,
     /// What a person should know of it while it can be used.
     note: RefCell<Option<String>>,
+    /// The same of keys that it has lost.
+    lost: RefCell<Option<String>>,
     events: Rc<Events>,
 }
 
@@ -150,6 +152,7 @@ impl Token {
             next_job: Cell::new(0),
             told: Cell::new(None),
             note: RefCell::default(),
+            lost: RefCell::default(),
             events,
             settings,
         }
@@ -240,6 +243,11 @@ impl Token {
         self.pending() == 0
     }
 
+    /// What is told of keys that the token has lost.
+    pub(crate) fn tell_lost(&self, what: Option<String>) {
+        *self.lost.borrow_mut() = what;
+    }
+
     /// What a client is told about the token.
     pub fn login_state(&self) -> (LoginState, Option<String>) {
         match &*self.state.borrow() {
@@ -247,7 +255,14 @@ impl Token {
             State::Absent(why) => (LoginState::Absent, Some(why.clone())),
             State::Changed(what) => (LoginState::Changed, Some(what.clone())),
             State::Locked(why) => (LoginState::Locked, why.clone()),
-            State::Ready => (LoginState::Unlocked, self.note.borrow().clone()),
+            State::Ready => {
+                let notes = [self.note.borrow().clone(), self.lost.borrow().clone()];
+                let notes: Vec<_> = notes.into_iter().flatten().collect();
+                (
+                    LoginState::Unlocked,
+                    (!notes.is_empty()).then(|| notes.join("; ")),
+                )
+            }
         }
     }
 

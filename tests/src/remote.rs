@@ -3,8 +3,8 @@
 use std::sync::Mutex;
 
 use keyward_backend::message::{
-    ChangePin, Credential, Derive, Generate, Import, Mac, Outcome, ScanPage, Seal, Sealed, Sign,
-    Unseal, Unwrap, Work, Wrap,
+    ChangePin, Credential, Derive, Generate, Import, Mac, Outcome, Place, ScanPage, Seal, Sealed,
+    Sign, Unseal, Unwrap, Work, Wrap,
 };
 use keyward_backend::{Backend, KeyReport, Result, Session, TokenIdentity, TokenReport, VersionId};
 use keyward_protocol::SecretBytes;
@@ -125,6 +125,11 @@ impl Session for RemoteSession<'_> {
 
     fn random(&mut self, length: u32) -> Result<SecretBytes> {
         expect!(self.0.call(Work::Random(length)), Outcome::Secret(bytes) => bytes)
+    }
+
+    fn place(&mut self, place: &Place) -> Result<KeyReport> {
+        let place = Work::Place(place.clone());
+        expect!(self.0.call(place), Outcome::Key(Some(report)) => report)
     }
 }
 

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use keyward_backend::error::BackendError;
 use keyward_backend::message::{
-    Answer, Call, ChangePin, Credential, Derive, Generate, Import, Mac, Outcome, ScanPage,
+    Answer, Call, ChangePin, Credential, Derive, Generate, Import, Mac, Outcome, Place, ScanPage,
     ScannedKey, Seal, Sealed, Sign, SourceIdentity, Unseal, Unwrap, Work, Wrap,
 };
 use keyward_backend::start::{Hardware, SandboxLists, SocketKinds, Start};
@@ -177,6 +177,10 @@ fn packets() -> Vec<(String, Vec<u8>)> {
         }),
         Work::Scan(None),
         Work::Scan(Some(id)),
+        Work::Place(Place {
+            id,
+            blob: vec![6; 40].into(),
+        }),
     ];
     let report = TokenReport {
         identity,
@@ -200,7 +204,7 @@ fn packets() -> Vec<(String, Vec<u8>)> {
         always_sensitive: true,
         never_extractable: true,
         key_type: Some(KeyType::Ed25519),
-        blob: None,
+        blob: Some(vec![6; 40].into()),
         bound: None,
     };
     let outcomes = [

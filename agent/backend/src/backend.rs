@@ -4,7 +4,8 @@ use keyward_protocol::SecretBytes;
 
 use crate::error::{BackendError, Result};
 use crate::message::{
-    ChangePin, Derive, Generate, Import, Mac, ScanPage, Seal, Sealed, Sign, Unseal, Unwrap, Wrap,
+    ChangePin, Derive, Generate, Import, Mac, Place, ScanPage, Seal, Sealed, Sign, Unseal, Unwrap,
+    Wrap,
 };
 use crate::pcr::{Approve, BoundReport, MakeBound, PcrValue};
 use crate::token::{KeyReport, TokenIdentity, TokenReport, VersionId};
@@ -148,6 +149,17 @@ pub trait Session {
     /// # Errors
     /// The token could not be asked.
     fn random(&mut self, length: u32) -> Result<SecretBytes>;
+
+    /// Gives the token a key's own file back, which it has lost.
+    ///
+    /// # Errors
+    /// [`Exists`](crate::BackendError::Exists) where the token has the key,
+    /// [`Refused`](crate::BackendError::Refused) where the file is not of this token.
+    fn place(&mut self, _: &Place) -> Result<KeyReport> {
+        Err(BackendError::MechanismInvalid(
+            "its keys are in no files".to_owned(),
+        ))
+    }
 
     /// Makes a key, or puts one into the token, that can be used only while PCRs have approved
     /// values.

@@ -94,6 +94,9 @@ pub enum Work {
     /// Keep an approval of other values.
     #[n(23)]
     Approve(#[n(0)] Approve),
+    /// Take a key's own file back.
+    #[n(30)]
+    Place(#[n(0)] Place),
 }
 
 /// Where a PIN comes from.
@@ -145,6 +148,17 @@ pub struct Generate {
     /// What it is for: decides the usage attributes.
     #[n(3)]
     pub purpose: Purpose,
+}
+
+/// Gives a token a key's own file back.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Place {
+    /// Which key.
+    #[n(0)]
+    pub id: VersionId,
+    /// What [`KeyReport::blob`] was.
+    #[n(1)]
+    pub blob: ByteVec,
 }
 
 /// Signs with a key.

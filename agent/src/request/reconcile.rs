@@ -11,6 +11,7 @@ use keyward_backend::{TokenIdentity, VersionId};
 use keyward_protocol::{ErrorCode, KeyState};
 use uuid::Uuid;
 
+use super::give_back::{Refused, give_back};
 use super::manage::mark;
 use crate::agent::Agent;
 use crate::audit::{AuditError, Kind, OpenIntent, Outcome, Record};
@@ -44,7 +45,7 @@ enum Rest {
 }
 
 /// The agent, as the supervisors of its tokens see it.
-pub(crate) struct Enroller(Rc<Agent>, Rc<Cell<bool>>);
+pub(crate) struct Enroller(Rc<Agent>, Rc<Cell<bool>>, Refused);
 
 /// After which time what could not be finished is tried again.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -94,13 +95,14 @@ impl Enrolment for Enroller {
         } else {
             self.wake_destructions(token);
         }
+        give_back(&self.0, token, &self.2).await;
     }
 }
 
 impl Enroller {
     /// The agent, for one token's supervisor.
     pub(crate) fn new(agent: Rc<Agent>) -> Self {
-        Self(agent, Rc::default())
+        Self(agent, Rc::default(), Refused::default())
     }
 
     /// The token was busy, or failed: it is asked once more, if nothing has it looked at before.

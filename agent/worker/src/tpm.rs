@@ -17,6 +17,7 @@ mod loaded;
 mod make;
 mod pcrs;
 mod pin;
+mod place;
 mod policy;
 pub(crate) mod reach;
 mod report;

@@ -50,6 +50,7 @@ mod systemd;
 mod token;
 mod tpm;
 mod tpm_faults;
+mod tpm_files;
 mod version_states;
 mod worker;
 mod wrap;

@@ -204,6 +204,10 @@ impl With<'_> {
                 .map_err(|error| crate::request::answer::audit_unavailable(&error))?;
         }
         entry.registry = Some(mark(agent));
+        // They get the files back of keys that they have lost.
+        for token in agent.tokens.values() {
+            token.look_again();
+        }
         Ok(())
     }
 }

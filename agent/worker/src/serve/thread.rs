@@ -190,6 +190,7 @@ fn use_session(work: Work, session: &mut impl Session) -> Result<Outcome> {
         Work::Bound(id) => session.bound(id).map(Outcome::Bound),
         Work::Approve(approve) => session.approve(&approve).map(|key| Outcome::Key(Some(key))),
         Work::Destroy(id) => session.destroy(id).map(|()| Outcome::Done),
+        Work::Place(place) => session.place(&place).map(|key| Outcome::Key(Some(key))),
         _ => Err(BackendError::MechanismInvalid(
             "this keyward-worker does not know the request; install the one of this keywardd"
                 .to_owned(),

@@ -111,6 +111,7 @@ impl Tpm {
         self.store
             .put(generate.id, &entry)
             .map_err(BackendError::from)?;
+        report.blob = self.file_of(generate.id)?;
         Ok(report)
     }
 }

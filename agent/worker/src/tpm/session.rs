@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use keyward_backend::message::{
-    Derive, Generate, Import, Mac, ScanPage, Seal, Sealed, Sign, Unseal, Unwrap, Wrap,
+    Derive, Generate, Import, Mac, Place, ScanPage, Seal, Sealed, Sign, Unseal, Unwrap, Wrap,
 };
 use keyward_backend::pcr::{Approve, BoundReport, MakeBound, PcrValue};
 use keyward_backend::{BackendError, KeyReport, Result, VersionId};
@@ -104,7 +104,7 @@ fn use_key<T>(
 }
 
 /// Loads a key, and no more.
-fn load(
+pub(super) fn load(
     state: &State,
     device: &mut Device,
     id: VersionId,
@@ -150,7 +150,8 @@ impl Tpm {
     }
 }
 
-fn parse(id: VersionId, entry: &Entry) -> Result<Blob> {
+/// A key as its file has it.
+pub(super) fn parse(id: VersionId, entry: &Entry) -> Result<Blob> {
     let unread = |error| about_file(id, error);
     let public = super::make::public_of(&entry.key).map_err(unread)?;
     let private = entry.key.private.get(2..).unwrap_or_default();
@@ -207,6 +208,7 @@ impl keyward_backend::Session for Session<'_> {
             load(state, device, id, &blob)?;
             let mut report = report::report(&blob.public)?;
             report.bound = blob.bound.as_ref().map(Bound::to_report);
+            report.blob = tpm.file_of(id)?;
             Ok(report)
         });
         match shown {
@@ -277,5 +279,9 @@ impl keyward_backend::Session for Session<'_> {
     fn approve(&mut self, approve: &Approve) -> Result<KeyReport> {
         self.approve_values(approve)?;
         self.inspect(approve.id)?.ok_or(BackendError::KeyNotFound)
+    }
+
+    fn place(&mut self, place: &Place) -> Result<KeyReport> {
+        self.place_file(place)
     }
 }

@@ -118,6 +118,21 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub fn get(&self, id: VersionId) -> Result<Option<Entry>, StoreError> {
+        let Some(text) = self.text(id)? else {
+            return Ok(None);
+        };
+        let damaged = |why| StoreError::Damaged {
+            path: self.path(id),
+            why,
+        };
+        Entry::from_text(&text).map(Some).map_err(damaged)
+    }
+
+    /// The file of a key as it stands; `None` if there is none.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn text(&self, id: VersionId) -> Result<Option<Vec<u8>>, StoreError> {
         let damaged = |why| StoreError::Damaged {
             path: self.path(id),
             why,
@@ -140,7 +155,7 @@ impl Store {
             .take(most.saturating_add(1))
             .read_to_end(&mut text)
             .map_err(|e| self.failed("read", id, e))?;
-        Entry::from_text(&text).map(Some).map_err(damaged)
+        Ok(Some(text))
     }
 
     /// Removes a key. That there is none is success, too.

@@ -1,0 +1,89 @@
+//! The file of a key as the agent keeps it, and giving it back to a folder that has lost it.
+//!
+//! A key of a token with a PIN is of no use without what the PIN opens: its copy has that file, too.
+
+use std::sync::Arc;
+
+use keyward_backend::message::Place;
+use keyward_backend::{BackendError, KeyReport, Result, VersionId};
+use minicbor::bytes::ByteVec;
+
+use super::key_file::Kind;
+use super::policy::Bound;
+use super::report::report;
+use super::session::{Session, load, parse};
+use super::store::{Entry, EntryError};
+use super::{Repeat, Tpm, pin};
+
+/// The end of a file, behind which another may follow. No line before the PEM can be it: labels are
+/// JSON.
+const END: &[u8] = b"\n-----END TSS2 PRIVATE KEY-----\n";
+
+impl Tpm {
+    /// The copy of a key's file for the agent.
+    pub(super) fn file_of(&self, id: VersionId) -> Result<Option<ByteVec>> {
+        let Some(mut copy) = self.store.text(id)? else {
+            return Ok(None);
+        };
+        let has_auth = Entry::from_text(&copy).is_ok_and(|entry| !entry.key.empty_auth);
+        if has_auth && let Some(pin) = self.store.text(pin::id())? {
+            copy.extend(pin);
+        }
+        Ok(Some(copy.into()))
+    }
+}
+
+impl Session<'_> {
+    /// Writes a file that is not there, if the TPM loads what is in it.
+    pub(super) fn place_file(&self, place: &Place) -> Result<KeyReport> {
+        let (tpm, id) = (self.tpm, place.id);
+        let (entry, sealed) = split(&place.blob).map_err(|why| {
+            BackendError::Invalid(format!("the copy of a key's file can't be used: {why}"))
+        })?;
+        if id == pin::id() || entry.key.kind != Kind::Loadable {
+            return Err(BackendError::Invalid("it is no key".to_owned()));
+        }
+        tpm.with(Repeat::Yes, |state, device| {
+            tpm.check_login(state)?;
+            if tpm.store.text(id)?.is_some() {
+                return Err(BackendError::Exists(id.to_string()).into());
+            }
+            let sealed = match (entry.key.empty_auth, tpm.has_pin(state)?, &sealed) {
+                (true, ..) | (_, true, _) => None,
+                (false, false, Some(sealed)) => Some(sealed),
+                (false, false, None) => {
+                    return Err(BackendError::Refused(format!(
+                        "the key {id} belongs to a token with a PIN, and the file that the PIN opens is lost"
+                    ))
+                    .into());
+                }
+            };
+            let blob = Arc::new(parse(id, &entry)?);
+            let mut report = report(&blob.public)?;
+            report.bound = blob.bound.as_ref().map(Bound::to_report);
+            load(state, device, id, &blob)?;
+            // What is loaded has no authorization value yet where the PIN comes with it.
+            device.loaded.remove(&mut device.context, id);
+            if let Some(sealed) = sealed {
+                tpm.store.put(pin::id(), sealed)?;
+                state.has_pin = None;
+            }
+            tpm.store.put(id, &entry)?;
+            report.blob = tpm.file_of(id)?;
+            Ok(report)
+        })
+    }
+}
+
+/// A key's file, and that of what the PIN opens.
+fn split(copy: &[u8]) -> std::result::Result<(Entry, Option<Entry>), EntryError> {
+    let end = copy.windows(END.len()).position(|window| window == END);
+    let end = end.map_or(copy.len(), |at| at.saturating_add(END.len()));
+    let (key, rest) = copy.split_at(end.min(copy.len()));
+    let entry = Entry::from_text(key)?;
+    let sealed = match rest {
+        [] => None,
+        rest => Some(Entry::from_text(rest)?).filter(|entry| entry.key.kind == Kind::Sealed),
+    };
+    Ok((entry, sealed))
+}
