@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use keyward_backend::VersionId;
+use keyward_backend::key_file::KeyFile;
 use keyward_protocol::Purpose;
 use keyward_tests::{Swtpm, openssl};
-use keyward_worker::tpm::key_file::KeyFile;
 use keyward_worker::tpm::store::{Entry, Made, Store};
 use tempfile::TempDir;
 

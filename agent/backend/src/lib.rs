@@ -10,6 +10,7 @@ pub mod backend;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
+pub mod key_file;
 pub mod message;
 pub mod pcr;
 pub mod start;

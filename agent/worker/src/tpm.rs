@@ -12,7 +12,7 @@ mod error;
 mod hmac;
 mod import;
 pub mod init;
-pub mod key_file;
+pub use keyward_backend::key_file;
 mod loaded;
 mod make;
 mod pcrs;

@@ -4,6 +4,7 @@
 //! `tests/tests/fuzz.rs` compiles this file too and feeds it the corpora and the vectors.
 
 use keyward_backend::Tcti;
+use keyward_backend::key_file::KeyFile;
 use keyward_backend::message::{Answer, Call};
 use keyward_backend::start::Start;
 use keyward_client::age::agent::Recipient;
@@ -18,7 +19,6 @@ use keyward_protocol::operation::{
     Unwrapped, Verified,
 };
 use keyward_protocol::{CoseKey, SecretBytes, Thumbprint};
-use keyward_worker::tpm::key_file::KeyFile;
 use keyward_worker::tpm::store::Entry;
 use minicbor::{Decode, Encode};
 

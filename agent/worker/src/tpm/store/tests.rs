@@ -331,7 +331,7 @@ fn entry() -> Entry {
 }
 
 fn labelled(label: &str) -> Entry {
-    let pem = include_bytes!("../../../tests/vectors/tss2/openssl-ec.pem");
+    let pem = include_bytes!("../../../../backend/tests/vectors/tss2/openssl-ec.pem");
     Entry {
         label: label.into(),
         made: Made::Imported,
