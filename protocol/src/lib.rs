@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod algorithm;
+pub mod attestation;
 pub mod backup;
 pub mod cbor;
 pub mod ciphertext;

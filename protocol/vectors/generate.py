@@ -12,6 +12,7 @@ import re
 import sys
 from pathlib import Path
 
+import attestations
 import cbor2
 import ciphertexts
 from cryptography.hazmat.primitives import serialization
@@ -778,6 +779,7 @@ def main():
     event_file()
     key_files(keys)
     ciphertexts.files(sys.modules[__name__])
+    attestations.files(sys.modules[__name__], keys)
     if pycddl is None:
         print("pycddl is not there: keyward.cddl was not checked")
 

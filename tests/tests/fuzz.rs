@@ -31,7 +31,7 @@ use read::unhex;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 10] = [
+const TARGETS: [(&str, Target); 11] = [
     ("client_message", targets::client_message),
     ("server_message", targets::server_message),
     ("frame_reader", targets::frame_reader),
@@ -42,6 +42,7 @@ const TARGETS: [(&str, Target); 10] = [
     ("age_header", targets::age_header),
     ("tss2_key_file", targets::tss2_key_file),
     ("tcti", targets::tcti),
+    ("attestation", targets::attestation),
 ];
 
 #[test]

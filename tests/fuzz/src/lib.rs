@@ -9,6 +9,8 @@ use keyward_backend::message::{Answer, Call};
 use keyward_backend::start::Start;
 use keyward_client::age::agent::Recipient;
 use keyward_client::age::{FileKey, Header, MAX_STANZAS};
+use keyward_protocol::attestation::enrolment::{Challenge, Enrolment, Pending};
+use keyward_protocol::attestation::{AttestationKey, Bundle, Document, tpm};
 use keyward_protocol::backup::Content;
 use keyward_protocol::cbor;
 use keyward_protocol::ciphertext::{Ciphertext, Context};
@@ -63,6 +65,28 @@ fn answer<T: Encode<()> + for<'b> Decode<'b, ()> + PartialEq>(body: &[u8]) {
     if let Ok(value) = cbor::decode_known::<T>(body) {
         let again = cbor::encode(&value);
         assert!(cbor::decode_exact::<T>(&again).is_ok_and(|same| same == value));
+    }
+}
+
+/// What attestations consist of: whoever wants to be believed makes them.
+pub fn attestation(data: &[u8]) {
+    document::<Bundle>(data);
+    document::<AttestationKey>(data);
+    document::<Challenge>(data);
+    document::<Pending>(data);
+    document::<Enrolment>(data);
+    if let Ok(public) = tpm::Public::parse(data) {
+        assert_eq!(public.name.len(), public.name_hash.length() + 2);
+        assert!(cbor::validate(&cbor::encode(&public.key)).is_ok());
+    }
+    let _ = tpm::Certify::parse(data);
+    let _ = tpm::parse_signature(data);
+}
+
+fn document<D: Document>(data: &[u8]) {
+    if let Ok(document) = D::from_document(data) {
+        let again = document.to_document().expect("it was within the limits");
+        assert_eq!(again, data, "a second encoding");
     }
 }
 
