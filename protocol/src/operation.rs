@@ -1,5 +1,6 @@
 //! The operations: their numbers, what each is given, and what it answers.
 
+mod attestation;
 mod backup;
 mod certificate;
 mod envelope;
@@ -16,6 +17,10 @@ use minicbor::{Decode, Encode};
 
 use crate::cbor::{self, CborError};
 
+pub use attestation::{
+    ActivateCredential, ActivatedCredential, Attest, Attested, GetAttestationKey,
+    TokenAttestationKey,
+};
 pub use backup::{Backup, BackupPart, Restore, Restored};
 pub use certificate::{CertificateRequest, RequestCertificate, SubjectAltName};
 pub use envelope::{
@@ -164,6 +169,10 @@ operations! {
     HpkeOpen = 14, "hpke-open", Use => Decrypted;
     /// Makes a certification request (RFC 2986), signed by the key.
     RequestCertificate = 15, "request-certificate", Use => CertificateRequest;
+    /// Has the token of a key say where it is.
+    Attest = 16, "attest", Use => Attested;
+    /// A token's attestation key.
+    GetAttestationKey = 17, "get-attestation-key", Use => TokenAttestationKey;
     /// Makes a key in a token.
     Create = 32, "create", Manage => KeyDescription;
     /// Destroys a key in all its tokens.
@@ -198,6 +207,8 @@ operations! {
     Restore = 47, "restore", Manage => Restored;
     /// Says that the registry as it is is the right one, though the log knows another.
     AcceptRegistry = 48, "accept-registry", Manage => Done;
+    /// Has a token answer a challenge to its attestation key.
+    ActivateCredential = 50, "activate-credential", Manage => ActivatedCredential;
     /// The keys.
     List = 64, "list", Read => KeyList;
     /// All that is known about a key.

@@ -174,6 +174,21 @@ fn every_field_is_under_its_number() {
             ],
         }
         .into(),
+        Attest {
+            key: "k".into(),
+            nonce: (0..32).collect::<Vec<u8>>().into(),
+            version: Some(1),
+        }
+        .into(),
+        GetAttestationKey {
+            token: Some("main".into()),
+        }
+        .into(),
+        ActivateCredential {
+            token: Some("main".into()),
+            challenge: (0..40).collect::<Vec<u8>>().into(),
+        }
+        .into(),
         Import {
             purpose: Purpose::Encrypt,
             material: KeyMaterial::Secret(

@@ -89,7 +89,7 @@ class File:
 # in those bytes is checked on its own.
 CDDL = re.sub(r"bytes \.cbor [a-z-]+", "bytes", (HERE.parent / "keyward.cddl").read_text())
 # It takes no message for an empty map.
-EMPTY = {"status", "lock", "list", "done", "rescan", "subscribe"}
+EMPTY = {"status", "get-attestation-key", "lock", "list", "done", "rescan", "subscribe"}
 
 
 def check(rule, value):
@@ -377,9 +377,9 @@ OPERATIONS = {
     "create": 32, "destroy": 33, "unlock": 34, "lock": 35, "accept-token": 36,
     "list": 64, "describe": 65, "status": 66,
     "encrypt": 7, "decrypt": 8, "generate-data-key": 9, "re-encrypt": 10, "wrap": 11, "mac": 12, "verify-mac": 13,
-    "hpke-open": 14, "request-certificate": 15, "import": 37, "rotate": 38, "enable": 39, "disable": 40,
+    "hpke-open": 14, "request-certificate": 15, "attest": 16, "get-attestation-key": 17, "import": 37, "rotate": 38, "enable": 39, "disable": 40,
     "mark-compromised": 41, "alias": 42, "tag": 43, "change-pin": 44, "rescan": 45, "backup": 46, "restore": 47,
-    "accept-registry": 48, "subscribe": 67, "absorb": 68,
+    "accept-registry": 48, "activate-credential": 50, "subscribe": 67, "absorb": 68,
 }
 
 
@@ -466,6 +466,9 @@ def request_file(keys):
         "request-certificate": [("shortest", {0: "k", 2: "", 3: []}),
                                 ("all fields", {0: "k", 1: -9, 2: "CN=example.org", 3: [[1, "example.org"], [2, "a@example.org"],
                                                 [3, "https://example.org"], [4, bytes([192, 0, 2, 1])], [4, bytes(range(16))]]})],
+        "attest": [("shortest", {0: "k", 1: bytes(16)}), ("all fields", {0: "k", 1: bytes(range(32)), 2: 1})],
+        "get-attestation-key": [("shortest", {}), ("all fields", {0: "main"})],
+        "activate-credential": [("shortest", {1: b""}), ("all fields", {0: "main", 1: bytes(range(40))})],
         "import": [("shortest", {0: 1, 1: [1, b"0"]}),
                    ("all fields", {0: 4, 1: [2, 8, bytes(range(32))], 2: "web", 3: ["main", "spare"], 4: [1], 5: {"b": "2", "aa": "1"}, 6: "k"}),
                    ("PKCS#8", {0: 1, 1: [1, bytes(range(48))], 3: []})],
@@ -499,7 +502,7 @@ def request_file(keys):
     def refused(name, data, code="malformed", call_id=7):
         f.reject(name, data, code, id=call_id)
 
-    for number in (0, 16, 31, 49, 63, 69, 1000, 2**32 - 1):
+    for number in (0, 18, 31, 51, 63, 69, 1000, 2**32 - 1):
         refused(f"operation {number}", call(number, {}), "unsupported")
     refused("an unknown operation with any body", call(99, [1, {"x": b"y"}]), "unsupported")
     # Bodies: the id is known, the connection goes on.
@@ -532,6 +535,8 @@ def request_file(keys):
         ("request-certificate with an address as text", 15, {0: "k", 2: "", 3: [[4, "192.0.2.1"]]}),
         ("request-certificate with a name alone", 15, {0: "k", 2: "", 3: [["example.org"]]}),
         ("request-certificate with three items in a name", 15, {0: "k", 2: "", 3: [[1, "a", "b"]]}),
+        ("attest with a text as nonce", 16, {0: "k", 1: "0011223344556677"}),
+        ("activate-credential with a text as challenge", 50, {1: "x"}),
         ("import with an unknown kind of material", 37, {0: 1, 1: [3, b"x"]}),
         ("import with material as text", 37, {0: 1, 1: [1, "x"]}),
         ("import with a secret without its type", 37, {0: 4, 1: [2, b"x"]}),
@@ -648,6 +653,9 @@ def reply_file(keys):
         ("wrap", "wrapped"): [("24 bytes", {0: bytes(range(24)), 1: -65541, 2: UUID, 3: 1})],
         ("mac", "mac-tag"): [("32 bytes", {0: bytes(range(32)), 1: 5, 2: UUID, 3: 1})],
         ("request-certificate", "certificate-request"): [("DER", {0: bytes(range(40)), 1: UUID, 2: 1})],
+        ("attest", "attested"): [("a bundle", {0: bytes(range(40)), 1: UUID, 2: 1})],
+        ("get-attestation-key", "token-attestation-key"): [("a document", {0: bytes(range(40)), 1: "main"})],
+        ("activate-credential", "activated-credential"): [("32 bytes", {0: bytes(range(32))})],
         ("rescan", "rescanned"): [("all fields", {0: [{0: UUID, 1: 1, 2: 4, 3: 8}], 1: 2, 2: 2**40, 3: ["why"], 4: [UUID]}),
                                   ("nothing", {0: [], 1: 0, 2: 0, 3: [], 4: []})],
         ("backup", "backup-part"): [("a part", {0: b"part", 1: 2**40, 2: 2**41}), ("the last part", {0: b"", 2: 0})],

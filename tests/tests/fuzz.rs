@@ -16,13 +16,14 @@ use std::path::{Path, PathBuf};
 
 use keyward_backend::error::BackendError;
 use keyward_backend::message::{
-    Answer, Call, ChangePin, Credential, Derive, Generate, Import, Mac, Outcome, Place, ScanPage,
-    ScannedKey, Seal, Sealed, Sign, SourceIdentity, Unseal, Unwrap, Work, Wrap,
+    Activate, Answer, Attest, Call, ChangePin, Credential, Derive, Generate, Import, Mac, Outcome,
+    Place, ScanPage, ScannedKey, Seal, Sealed, Sign, SourceIdentity, Unseal, Unwrap, Work, Wrap,
 };
 use keyward_backend::start::{Hardware, SandboxLists, SocketKinds, Start};
 use keyward_backend::token::{
     KeyReport, PinTries, Protection, TokenIdentity, TokenReport, VersionId,
 };
+use keyward_protocol::attestation::{Identity, Statement, TpmIdentity, TpmStatement};
 use keyward_protocol::backup::Content;
 use keyward_protocol::operation::{KeyMaterial, SignInput};
 use keyward_protocol::{Algorithm, CoseKey, KeyType, Purpose, SecretBytes, cbor};
@@ -182,6 +183,15 @@ fn packets() -> Vec<(String, Vec<u8>)> {
             id,
             blob: vec![6; 40].into(),
         }),
+        Work::Attest(Attest {
+            id,
+            qualifying_data: [1; 32].into(),
+        }),
+        Work::AttestationKey,
+        Work::Activate(Activate {
+            credential: vec![1; 68].into(),
+            secret: vec![2; 68].into(),
+        }),
     ];
     let report = TokenReport {
         identity,
@@ -231,6 +241,14 @@ fn packets() -> Vec<(String, Vec<u8>)> {
             more: true,
             foreign: 1,
         }),
+        Outcome::Attested(Statement::Tpm(TpmStatement {
+            public: vec![1; 88].into(),
+            attest: vec![2; 145].into(),
+            signature: vec![3; 72].into(),
+            key: tpm_identity(),
+            chain: vec![],
+        })),
+        Outcome::AttestationKey(Identity::Tpm(tpm_identity())),
     ];
     let pkcs11 = Hardware::Pkcs11 {
         module: "/usr/lib/m.so".into(),
@@ -295,6 +313,14 @@ fn the_seeds_of_messages_are_the_newest_vectors() {
             count += 1;
         }
         assert!(count > 15, "{file}");
+    }
+}
+
+fn tpm_identity() -> TpmIdentity {
+    TpmIdentity {
+        ak: vec![1; 88].into(),
+        ek: Some(vec![2; 122].into()),
+        ek_certificates: vec![vec![3; 20].into()],
     }
 }
 

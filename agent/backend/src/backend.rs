@@ -1,11 +1,12 @@
 //! The code of one kind of hardware.
 
 use keyward_protocol::SecretBytes;
+use keyward_protocol::attestation::{Identity, Statement};
 
 use crate::error::{BackendError, Result};
 use crate::message::{
-    ChangePin, Derive, Generate, Import, Mac, Place, ScanPage, Seal, Sealed, Sign, Unseal, Unwrap,
-    Wrap,
+    Activate, Attest, ChangePin, Derive, Generate, Import, Mac, Place, ScanPage, Seal, Sealed,
+    Sign, Unseal, Unwrap, Wrap,
 };
 use crate::pcr::{Approve, BoundReport, MakeBound, PcrValue};
 use crate::token::{KeyReport, TokenIdentity, TokenReport, VersionId};
@@ -144,6 +145,32 @@ pub trait Session {
     /// The token could not be asked.
     fn scan(&mut self, after: Option<VersionId>) -> Result<ScanPage>;
 
+    /// Says where a key is, signed by the token's attestation key.
+    ///
+    /// # Errors
+    /// [`MechanismInvalid`](crate::BackendError::MechanismInvalid) where the token attests nothing, or not
+    /// such a key.
+    fn attest(&mut self, _attest: &Attest) -> Result<Statement> {
+        Err(attests_nothing())
+    }
+
+    /// The token's attestation key, which is made if there is none.
+    ///
+    /// # Errors
+    /// As [`attest`](Self::attest).
+    fn attestation_key(&mut self) -> Result<Identity> {
+        Err(attests_nothing())
+    }
+
+    /// Opens a challenge to the attestation key.
+    ///
+    /// # Errors
+    /// As [`attest`](Self::attest), and [`UnwrapFailed`](crate::BackendError::UnwrapFailed) for one to
+    /// another token or key.
+    fn activate(&mut self, _activate: &Activate) -> Result<SecretBytes> {
+        Err(attests_nothing())
+    }
+
     /// Random bytes of the token's generator.
     ///
     /// # Errors
@@ -200,4 +227,8 @@ fn no_pcrs<T>() -> Result<T> {
     Err(BackendError::MechanismInvalid(
         "only a TPM has PCRs that a key can be bound to".to_owned(),
     ))
+}
+
+fn attests_nothing() -> BackendError {
+    BackendError::MechanismInvalid("a token of this kind attests no keys".to_owned())
 }

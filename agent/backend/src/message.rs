@@ -1,5 +1,6 @@
 //! The packets between agent and worker.
 
+use keyward_protocol::attestation::{Identity, Statement};
 use keyward_protocol::operation::{KeyMaterial, SignInput};
 use keyward_protocol::{Algorithm, CoseKey, KeyType, Purpose, SecretBytes};
 use minicbor::bytes::{ByteArray, ByteVec};
@@ -94,6 +95,15 @@ pub enum Work {
     /// Keep an approval of other values.
     #[n(23)]
     Approve(#[n(0)] Approve),
+    /// Say where a key is, signed by the token's attestation key.
+    #[n(18)]
+    Attest(#[n(0)] Attest),
+    /// Show the token's attestation key, made if there is none.
+    #[n(19)]
+    AttestationKey,
+    /// Open a challenge to the attestation key.
+    #[n(24)]
+    Activate(#[n(0)] Activate),
     /// Take a key's own file back.
     #[n(30)]
     Place(#[n(0)] Place),
@@ -272,6 +282,28 @@ pub struct Mac {
     pub message: SecretBytes,
 }
 
+/// Says where a key is.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Attest {
+    /// Which key.
+    #[n(0)]
+    pub id: VersionId,
+    /// What is signed with it: the digest of the verifier's nonce.
+    #[n(1)]
+    pub qualifying_data: ByteArray<32>,
+}
+
+/// Opens a challenge to the attestation key (TPM 2.0 Library Part 1 §24).
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Activate {
+    /// The content of a TPM2B_ID_OBJECT.
+    #[n(0)]
+    pub credential: ByteVec,
+    /// The content of a TPM2B_ENCRYPTED_SECRET.
+    #[n(1)]
+    pub secret: ByteVec,
+}
+
 /// Changes a token's PIN.
 #[derive(Debug, PartialEq, Eq, Encode, Decode)]
 pub struct ChangePin {
@@ -345,6 +377,12 @@ pub enum Outcome {
     /// What was approved for a bound key.
     #[n(13)]
     Bound(#[n(0)] Option<BoundReport>),
+    /// What the token says about a key.
+    #[n(10)]
+    Attested(#[n(0)] Statement),
+    /// The token's attestation key.
+    #[n(11)]
+    AttestationKey(#[n(0)] Identity),
 }
 
 /// What AES-GCM made.

@@ -40,6 +40,9 @@ impl With<'_> {
             Request::RequestCertificate(op) => {
                 encode(&self.request_certificate(&*key()?, &op, entry).await?)
             }
+            Request::Attest(op) => encode(&self.attest(&*key()?, &op, entry).await?),
+            Request::GetAttestationKey(op) => encode(&self.get_attestation_key(&op, entry).await?),
+            Request::ActivateCredential(op) => encode(&self.activate_credential(&op, entry).await?),
             Request::Random(op) => encode(&self.random(&op, entry).await?),
             Request::GetPublicKey(op) => encode(&read::public_key(&*key()?, &op, entry)?),
             Request::Create(op) => encode(&self.create(op, entry).await?),
@@ -106,6 +109,7 @@ fn name(request: &Request) -> Option<&str> {
         Request::VerifyMac(op) => &op.key,
         Request::HpkeOpen(op) => &op.key,
         Request::RequestCertificate(op) => &op.key,
+        Request::Attest(op) => &op.key,
         Request::Rotate(op) => &op.key,
         Request::Enable(op) => &op.key,
         Request::Disable(op) => &op.key,
@@ -116,6 +120,8 @@ fn name(request: &Request) -> Option<&str> {
         Request::Decrypt(op) => return op.key.as_deref(),
         Request::ReEncrypt(op) => return op.source_key.as_deref(),
         Request::AcceptRegistry(_)
+        | Request::GetAttestationKey(_)
+        | Request::ActivateCredential(_)
         | Request::ChangePin(_)
         | Request::Rescan(_)
         | Request::Backup(_)

@@ -5,6 +5,7 @@
 //! ([`super::reconcile`]).
 
 mod accept;
+mod activate;
 pub(in crate::request) mod backup;
 mod create;
 mod destroy;

@@ -1,6 +1,7 @@
 //! Operations that use a key: what is asked is checked before the token sees it, what the token
 //! answers before the caller does.
 
+mod attest;
 mod certificate;
 mod ecdh;
 mod envelope;

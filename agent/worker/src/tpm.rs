@@ -5,9 +5,11 @@
 //! time, and so does this.
 
 mod abilities;
+mod attest;
 mod bound;
 mod device;
 mod duplicate;
+mod endorsement;
 mod error;
 mod hmac;
 mod import;

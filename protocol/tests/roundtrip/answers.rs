@@ -189,6 +189,9 @@ proptest! {
         }),
         wrapped in fields!(Wrapped { ciphertext: byte_vec(), algorithm: algorithm(), key: text(), version: any::<u32>() }),
         tag in fields!(MacTag { tag: byte_vec(), algorithm: algorithm(), key: text(), version: any::<u32>() }),
+        attested in fields!(Attested { bundle: byte_vec(), key: text(), version: any::<u32>() }),
+        attester in fields!(TokenAttestationKey { document: byte_vec(), token: text() }),
+        activated in fields!(ActivatedCredential { secret: secret() }),
         request in fields!(CertificateRequest { der: byte_vec(), key: text(), version: any::<u32>() }),
     ) {
         answers(&encrypted)?;
@@ -198,6 +201,9 @@ proptest! {
         answers(&wrapped)?;
         answers(&tag)?;
         answers(&request)?;
+        answers(&attested)?;
+        answers(&attester)?;
+        answers(&activated)?;
     }
 
     #[test]

@@ -176,6 +176,18 @@ fn envelope_request() -> impl Strategy<Value = Request> {
             names: vec(name, 0..5)
         })
         .prop_map(Request::from),
+        fields!(Attest {
+            key: text(),
+            nonce: byte_vec(),
+            version: of(any::<u32>())
+        })
+        .prop_map(Request::from),
+        fields!(GetAttestationKey { token: of(text()) }).prop_map(Request::from),
+        fields!(ActivateCredential {
+            token: of(text()),
+            challenge: byte_vec()
+        })
+        .prop_map(Request::from),
     ]
 }
 

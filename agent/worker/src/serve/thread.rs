@@ -183,6 +183,9 @@ fn use_session(work: Work, session: &mut impl Session) -> Result<Outcome> {
             .wrap(&wrap)
             .map(|bytes| Outcome::Wrapped(bytes.into())),
         Work::Mac(mac) => session.mac(&mac).map(|tag| Outcome::Mac(tag.into())),
+        Work::Attest(attest) => session.attest(&attest).map(Outcome::Attested),
+        Work::AttestationKey => session.attestation_key().map(Outcome::AttestationKey),
+        Work::Activate(activate) => session.activate(&activate).map(Outcome::Secret),
         Work::Scan(after) => session.scan(after).map(Outcome::Keys),
         Work::Inspect(id) => session.inspect(id).map(Outcome::Key),
         Work::MakeBound(make) => session.make_bound(&make).map(|key| Outcome::Key(Some(key))),

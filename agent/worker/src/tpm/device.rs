@@ -1,5 +1,7 @@
 //! A connection to a TPM: which one it is, its storage root key, and a session for secrets.
 
+use std::sync::Arc;
+
 use keyward_backend::tcti::Tcti;
 use keyward_backend::{Result, TokenIdentity};
 use tss_esapi::attributes::SessionAttributesBuilder;
@@ -11,6 +13,7 @@ use tss_esapi::structures::SymmetricDefinition;
 use tss_esapi::{Context, Error, WrapperErrorKind};
 
 use super::abilities::Abilities;
+use super::endorsement::Endorsement;
 use super::error::{Next, next};
 use super::loaded::Loaded;
 use super::policy::Tickets;
@@ -26,6 +29,8 @@ pub(super) struct Device {
     pub(super) srk: KeyHandle,
     pub(super) abilities: Abilities,
     pub(super) loaded: Loaded,
+    /// Its endorsement key, once it was looked for.
+    pub(super) endorsement: Option<Arc<Endorsement>>,
     /// Salted to the storage root key; made when something secret is to pass first.
     secure: Option<AuthSession>,
     /// The same for keys that a policy authorizes.
@@ -66,6 +71,7 @@ impl Device {
             srk,
             abilities,
             loaded,
+            endorsement: None,
             secure: None,
             policy: None,
             tickets: Tickets::new(),

@@ -1,14 +1,10 @@
 //! The wrapping of a key for one TPM, outside of it (TPM 2.0 Library Part 1 §23.3): what
 //! TPM2_Duplicate would do on the TPM that the key never was on.
 
-use aes::{Aes128, Aes256};
-use cfb_mode::Encryptor;
-use cfb_mode::cipher::KeyIvInit;
-use hmac::{Hmac, KeyInit, Mac};
+use keyward_attestation::protect;
 use keyward_backend::{BackendError, Result};
-use sha2::{Digest, Sha256};
+use keyward_protocol::attestation::tpm::NameHash;
 use tss_esapi::interface_types::algorithm::{HashingAlgorithm, SymmetricMode};
-use tss_esapi::interface_types::key_bits::AesKeyBits;
 use tss_esapi::structures::{
     Data, EccPoint, EncryptedSecret, HashScheme, Private, Public, PublicKeyRsa,
     RsaDecryptionScheme, SymmetricDefinitionObject,
@@ -37,13 +33,9 @@ pub(super) fn wrap(
         Public::Rsa { .. } => rsa_seed(device)?,
         _ => return Err(unknown("it is neither an EC nor an RSA key").into()),
     };
-    let encrypted = encrypt(&parent, &seed, name, &sized(sensitive)?)?;
-    let integrity = kdf_a(&seed, b"INTEGRITY", &[], 32)?;
-    let mut code = mac(&integrity)?;
-    code.update(&encrypted);
-    code.update(name);
-    let code = sized(&code.finalize().into_bytes())?;
-    let private = Private::try_from([code.as_slice(), &encrypted].concat())?;
+    let bits = cipher(&parent)?;
+    let private = protect::protect(NameHash::Sha256, bits, &seed, name, sensitive);
+    let private = Private::try_from(private.map_err(|error| unknown(&error.to_string()))?)?;
     Ok((private, secret))
 }
 
@@ -60,21 +52,12 @@ fn ecc_seed(
             .context
             .execute_with_session(Some(session), |context| context.ecdh_key_gen(srk))
     })?;
-    // KDFe, one round (SP 800-56A §5.8.1): SHA-256 is as long as the seed.
-    let seed = Sha256::new()
-        .chain_update(1u32.to_be_bytes())
-        .chain_update(z.x().value())
-        .chain_update(LABEL)
-        .chain_update(ephemeral.x().value())
-        .chain_update(parent.x().value())
-        .finalize();
+    let (own, other) = (ephemeral.x().value(), parent.x().value());
+    let seed = protect::kdf_e(NameHash::Sha256, z.x().value(), LABEL, own, other);
     let x = sized(ephemeral.x().value())?;
     let y = sized(ephemeral.y().value())?;
     let point = [x.as_slice(), &y].concat();
-    Ok((
-        Zeroizing::new(seed.to_vec()),
-        EncryptedSecret::try_from(point)?,
-    ))
+    Ok((seed, EncryptedSecret::try_from(point)?))
 }
 
 /// A seed that is encrypted to the parent with RSAES-OAEP.
@@ -101,60 +84,20 @@ fn rsa_seed(
     Ok((seed, secret))
 }
 
-/// The sensitive part, encrypted with the parent's cipher and a key of the seed and the name.
-fn encrypt(parent: &Public, seed: &[u8], name: &[u8], plain: &[u8]) -> Result<Vec<u8>> {
-    let bits = match parent.symmetric_algorithm() {
+/// The bits of the parent's cipher.
+fn cipher(parent: &Public) -> Result<u16> {
+    match parent.symmetric_algorithm() {
         Some(SymmetricDefinitionObject::Aes {
             key_bits,
             mode: SymmetricMode::Cfb,
-        }) => key_bits,
-        _ => return Err(unknown("its cipher is not AES in CFB mode")),
-    };
-    let mut bytes = plain.to_vec();
-    let wrong = |_| unknown("its cipher's key has another length");
-    let iv = [0; 16];
-    match bits {
-        AesKeyBits::Aes128 => {
-            let key = kdf_a(seed, b"STORAGE", name, 16)?;
-            Encryptor::<Aes128>::new_from_slices(&key, &iv)
-                .map_err(wrong)?
-                .encrypt(&mut bytes);
-        }
-        AesKeyBits::Aes256 => {
-            let key = kdf_a(seed, b"STORAGE", name, 32)?;
-            Encryptor::<Aes256>::new_from_slices(&key, &iv)
-                .map_err(wrong)?
-                .encrypt(&mut bytes);
-        }
-        AesKeyBits::Aes192 => return Err(unknown("its cipher is AES-192")),
+        }) => Ok(key_bits.into()),
+        _ => Err(unknown("its cipher is not AES in CFB mode")),
     }
-    Ok(bytes)
-}
-
-/// KDFa, one round (TPM 2.0 Library Part 1 §11.4.10.2, SP 800-108 in counter mode).
-fn kdf_a(seed: &[u8], label: &[u8], context: &[u8], length: u32) -> Result<Zeroizing<Vec<u8>>> {
-    let mut code = mac(seed)?;
-    code.update(&1u32.to_be_bytes());
-    code.update(label);
-    code.update(&[0]);
-    code.update(context);
-    code.update(&length.saturating_mul(8).to_be_bytes());
-    let mut key = Zeroizing::new(code.finalize().into_bytes().to_vec());
-    key.truncate(usize::try_from(length).unwrap_or(0));
-    Ok(key)
-}
-
-fn mac(key: &[u8]) -> Result<Hmac<Sha256>> {
-    Hmac::<Sha256>::new_from_slice(key).map_err(|_| unknown("its seed has no length"))
 }
 
 /// A TPM2B.
 pub(super) fn sized(bytes: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
-    let length = u16::try_from(bytes.len())
-        .map_err(|_| BackendError::Invalid("the key is too long for a TPM".to_owned()))?;
-    Ok(Zeroizing::new(
-        [length.to_be_bytes().as_slice(), bytes].concat(),
-    ))
+    protect::sized(bytes).map_err(|error| BackendError::Invalid(error.to_string()))
 }
 
 fn unknown(what: &str) -> BackendError {

@@ -36,6 +36,13 @@ pub(super) struct Blob {
     pub(super) key: Option<CoseKey>,
 }
 
+/// A key that is to be in the TPM.
+pub(super) struct Wanted<'a> {
+    pub(super) id: VersionId,
+    pub(super) blob: &'a Arc<Blob>,
+    pub(super) secret: Option<&'a SecretBytes>,
+}
+
 /// The keys that are in the TPM.
 pub(super) struct Loaded {
     slots: usize,
@@ -83,6 +90,20 @@ impl Loaded {
             context.tr_set_auth(handle.into(), Auth::try_from(secret.expose())?)?;
         }
         Ok(handle)
+    }
+
+    /// The handles of two keys that are there at the same time.
+    pub(super) fn pair(
+        &mut self,
+        context: &mut Context,
+        srk: KeyHandle,
+        first: &Wanted<'_>,
+        second: &Wanted<'_>,
+    ) -> Result<(KeyHandle, KeyHandle), Error> {
+        self.slots = self.slots.max(2);
+        let one = self.handle(context, srk, first.id, first.blob, first.secret)?;
+        let other = self.handle(context, srk, second.id, second.blob, second.secret)?;
+        Ok((one, other))
     }
 
     fn restore(

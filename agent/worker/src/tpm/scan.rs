@@ -4,7 +4,7 @@ use keyward_backend::message::{SCAN_PAGE, ScanPage, ScannedKey};
 use keyward_backend::{Result, VersionId};
 
 use super::session::Session;
-use super::{Repeat, pin};
+use super::{Repeat, attest, pin};
 
 impl Session<'_> {
     pub(super) fn scan_keys(&self, after: Option<VersionId>) -> Result<ScanPage> {
@@ -15,7 +15,8 @@ impl Session<'_> {
             tpm.check_login(state)?;
             Ok(tpm.store.page(after, SCAN_PAGE)?)
         })?;
-        let keys = page.entries.into_iter().filter(|(id, _)| *id != pin::id());
+        let own = [pin::id(), attest::id()];
+        let keys = page.entries.into_iter().filter(|(id, _)| !own.contains(id));
         let keys = keys.map(|(id, entry)| ScannedKey {
             id,
             // A file that can't be read has a key all the same: using it says what is wrong.

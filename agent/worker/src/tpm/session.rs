@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use keyward_backend::message::{
-    Derive, Generate, Import, Mac, Place, ScanPage, Seal, Sealed, Sign, Unseal, Unwrap, Wrap,
+    Activate, Attest, Derive, Generate, Import, Mac, Place, ScanPage, Seal, Sealed, Sign, Unseal,
+    Unwrap, Wrap,
 };
 use keyward_backend::pcr::{Approve, BoundReport, MakeBound, PcrValue};
 use keyward_backend::{BackendError, KeyReport, Result, VersionId};
+use keyward_protocol::attestation::{Identity, Statement};
 use keyward_protocol::{KeyType, Purpose, SecretBytes};
 use tss_esapi::handles::KeyHandle;
 use tss_esapi::interface_types::session_handles::AuthSession;
@@ -254,6 +256,18 @@ impl keyward_backend::Session for Session<'_> {
 
     fn mac(&mut self, mac: &Mac) -> Result<Vec<u8>> {
         self.make_mac(mac)
+    }
+
+    fn attest(&mut self, attest: &Attest) -> Result<Statement> {
+        self.certify(attest)
+    }
+
+    fn attestation_key(&mut self) -> Result<Identity> {
+        self.identify()
+    }
+
+    fn activate(&mut self, activate: &Activate) -> Result<SecretBytes> {
+        self.activate_credential(activate)
     }
 
     fn scan(&mut self, after: Option<VersionId>) -> Result<ScanPage> {

@@ -124,6 +124,33 @@ pub(super) fn template(
     public.build().map_err(answer)
 }
 
+/// An attestation key: it signs what the TPM made, and nothing that it is given.
+pub(super) fn attestation() -> Result<Public> {
+    let attributes = ObjectAttributesBuilder::new()
+        .with_fixed_tpm(true)
+        .with_fixed_parent(true)
+        .with_sensitive_data_origin(true)
+        .with_user_with_auth(true)
+        .with_no_da(true)
+        .with_restricted(true)
+        .with_sign_encrypt(true)
+        .build()
+        .map_err(answer)?;
+    PublicBuilder::new()
+        .with_public_algorithm(PublicAlgorithm::Ecc)
+        .with_name_hashing_algorithm(HashingAlgorithm::Sha256)
+        .with_object_attributes(attributes)
+        .with_ecc_parameters(PublicEccParameters::new(
+            SymmetricDefinitionObject::Null,
+            EccScheme::EcDsa(HashScheme::new(HashingAlgorithm::Sha256)),
+            EccCurve::NistP256,
+            KeyDerivationFunctionScheme::Null,
+        ))
+        .with_ecc_unique_identifier(EccPoint::default())
+        .build()
+        .map_err(answer)
+}
+
 /// A sealed object: data that the TPM gives back to who knows its authorization value. Wrong tries
 /// count for the dictionary attack lockout.
 pub(super) fn sealed() -> Result<Public> {
