@@ -12,7 +12,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{FaultModule, SoftHsm, TPM_PIN, TpmToken};
+use crate::{FaultModule, SoftHsm, Swtpm, TPM_PIN, TpmToken};
 
 /// Where the token `main` gets its PIN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct TokenSetup {
 enum Kind {
     SoftHsm,
     Fault,
-    Tpm { has_pin: bool },
+    Tpm { has_pin: bool, manufactured: bool },
 }
 
 impl TokenSetup {
@@ -58,7 +58,10 @@ impl TokenSetup {
     #[must_use]
     pub fn tpm(name: &'static str) -> Self {
         Self {
-            kind: Kind::Tpm { has_pin: true },
+            kind: Kind::Tpm {
+                has_pin: true,
+                manufactured: false,
+            },
             ..Self::new(name)
         }
     }
@@ -67,7 +70,22 @@ impl TokenSetup {
     #[must_use]
     pub fn tpm_without_pin(name: &'static str) -> Self {
         Self {
-            kind: Kind::Tpm { has_pin: false },
+            kind: Kind::Tpm {
+                has_pin: false,
+                manufactured: false,
+            },
+            ..Self::new(name)
+        }
+    }
+
+    /// A TPM with endorsement keys and their certificates, and with its PIN in a file.
+    #[must_use]
+    pub fn manufactured_tpm(name: &'static str) -> Self {
+        Self {
+            kind: Kind::Tpm {
+                has_pin: true,
+                manufactured: true,
+            },
             ..Self::new(name)
         }
     }
@@ -169,8 +187,15 @@ impl Setup {
 fn token(site: &Site, setup: TokenSetup) -> (Token, String) {
     let name = setup.name;
     let (behind, right, table) = match setup.kind {
-        Kind::Tpm { has_pin } => {
-            let tpm = TpmToken::new(&site.state().join("tpm").join(name), has_pin);
+        Kind::Tpm {
+            has_pin,
+            manufactured,
+        } => {
+            let swtpm = match manufactured {
+                true => Swtpm::manufactured(),
+                false => Swtpm::with_root(),
+            };
+            let tpm = TpmToken::of(swtpm, &site.state().join("tpm").join(name), has_pin);
             let table = format!("kind = \"tpm\"\ntcti = {:?}\n", tpm.proxy().tcti());
             (Behind::Tpm(Box::new(tpm)), TPM_PIN, (table, String::new()))
         }

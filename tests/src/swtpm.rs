@@ -12,7 +12,7 @@ pub mod wire;
 use std::{
     fs,
     net::TcpStream,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Mutex, MutexGuard},
     time::Duration,
@@ -43,6 +43,8 @@ pub struct Swtpm {
     running: Mutex<Option<Child>>,
     /// Whether each TPM that is put here has a storage root key.
     has_root: bool,
+    /// Whether each has endorsement keys with certificates.
+    has_certificates: bool,
 }
 
 impl Swtpm {
@@ -53,7 +55,7 @@ impl Swtpm {
     #[must_use]
     #[track_caller]
     pub fn start() -> Self {
-        Self::start_with(false)
+        Self::start_with(false, false)
     }
 
     /// Makes a TPM that has a storage root key at its usual handle, and starts it.
@@ -63,11 +65,28 @@ impl Swtpm {
     #[must_use]
     #[track_caller]
     pub fn with_root() -> Self {
-        Self::start_with(true)
+        Self::start_with(true, false)
+    }
+
+    /// Makes a TPM as a manufacturer does: with endorsement keys and their certificates in it, under
+    /// [`issuer`](Self::issuer); and with a storage root key. Starts it.
+    ///
+    /// # Panics
+    /// If swtpm, swtpm-tools or tpm2-tools are not installed.
+    #[must_use]
+    #[track_caller]
+    pub fn manufactured() -> Self {
+        Self::start_with(true, true)
+    }
+
+    /// The certificate that the manufacturer's are under, PEM.
+    #[must_use]
+    pub fn issuer(&self) -> PathBuf {
+        tools::issuer(self.dir.path())
     }
 
     #[track_caller]
-    fn start_with(has_root: bool) -> Self {
+    fn start_with(has_root: bool, has_certificates: bool) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("keyward-swtpm-")
             .tempdir()
@@ -77,6 +96,7 @@ impl Swtpm {
             ports: Ports::take(),
             running: Mutex::new(None),
             has_root,
+            has_certificates,
         };
         swtpm.spawn(OWN);
         swtpm
@@ -172,6 +192,9 @@ impl Swtpm {
         let state = self.dir.path().join(name);
         if !state.exists() {
             fs::create_dir(&state).expect("a folder for the TPM's state");
+            if self.has_certificates {
+                tools::manufacture(&state, self.dir.path());
+            }
             if self.has_root {
                 // At ports that nobody else knows: who waits for this TPM would be served first.
                 let ports = Ports::take();

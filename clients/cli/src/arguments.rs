@@ -1,5 +1,6 @@
 //! The command line.
 
+mod attest;
 mod backup;
 mod blob;
 mod csr;
@@ -21,6 +22,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::exit;
 
+pub(crate) use attest::{
+    Activate, AttestChallenge, AttestCommand, AttestEnrol, AttestVerify, KeyAttest,
+    TokenAttestationKey,
+};
 pub(crate) use backup::{Backup, Restore, Watch};
 pub(crate) use blob::{BlobCommand, DataKey, Decrypt, Encrypt, ReEncrypt, Show};
 pub(crate) use csr::Csr;
@@ -107,6 +112,9 @@ pub(crate) enum Command {
     Decrypt(DecryptFile),
     /// Print random bytes of a token's generator
     Random(Random),
+    /// Verify where keys are, and enrol the TPMs that say so
+    #[command(subcommand)]
+    Attest(AttestCommand),
     /// Print what happens to tokens and keys, until Ctrl-C
     Watch(Watch),
     /// Write a copy of all that the agent keeps

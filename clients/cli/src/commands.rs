@@ -1,5 +1,6 @@
 //! The commands, one module for each group.
 
+mod attest;
 mod backup;
 mod blob;
 mod completions;
@@ -39,6 +40,9 @@ pub(crate) fn run(command: Command) -> Result<(), Error> {
         Command::Token(TokenCommand::Accept { token }) => token::accept(token),
         Command::Token(TokenCommand::ChangePin(change)) => token::change_pin(change),
         Command::Token(TokenCommand::Rescan(rescan)) => token::rescan(rescan),
+        Command::Token(TokenCommand::AttestationKey(wanted)) => token::attestation_key(&wanted),
+        Command::Token(TokenCommand::Activate(activate)) => token::activate(activate),
+        Command::Attest(command) => attest::run(command),
         Command::AcceptRegistry(accept) => token::accept_registry(&accept),
         Command::Key(command) => key::run(command),
         Command::Blob(command) => blob::run(command),

@@ -80,6 +80,11 @@ impl Error {
         (what, self.hint.clone())
     }
 
+    /// Where the answer is on stdout already.
+    pub(crate) fn silent(exit: Exit) -> Self {
+        Self::new(exit, "")
+    }
+
     /// Whoever read the output has had enough: no error, no words.
     pub(crate) fn reader_gone() -> Self {
         Self::new(Exit::Success, "")

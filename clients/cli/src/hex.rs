@@ -28,3 +28,10 @@ pub(crate) fn encode_into(bytes: &[u8], digits: &mut Vec<u8>) {
         digits.extend([digit(byte >> 4), digit(byte & 0x0f)]);
     }
 }
+
+/// The digits of bytes.
+pub(crate) fn digits(bytes: &[u8]) -> String {
+    let mut digits = Vec::with_capacity(bytes.len().saturating_mul(2));
+    encode_into(bytes, &mut digits);
+    String::from_utf8_lossy(&digits).into_owned()
+}

@@ -39,10 +39,19 @@ impl TpmToken {
     #[must_use]
     #[track_caller]
     pub fn new(keys: &Path, has_pin: bool) -> Self {
+        Self::of(Swtpm::with_root(), keys, has_pin)
+    }
+
+    /// A token of this TPM, which has a storage root key.
+    ///
+    /// # Panics
+    /// If it can't be made.
+    #[must_use]
+    #[track_caller]
+    pub fn of(swtpm: Swtpm, keys: &Path, has_pin: bool) -> Self {
         let mut folder = DirBuilder::new();
         folder.recursive(true).mode(0o700);
         folder.create(keys).expect("a folder for keys");
-        let swtpm = Swtpm::with_root();
         let pin_public = has_pin.then(|| seal_under_pin(&swtpm, keys));
         Self {
             proxy: Proxy::start(&swtpm),

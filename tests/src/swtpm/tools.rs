@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
 
@@ -28,6 +28,50 @@ pub fn tpm2(tcti: &str, name: &str, args: &[&str]) -> Output {
 pub(super) fn must(tcti: &str, name: &str, args: &[&str]) {
     let output = tpm2(tcti, name, args);
     assert!(output.status.success(), "{name} {args:?}: {output:?}");
+}
+
+/// The certificate of the local authority, see [`manufacture`].
+pub(super) fn issuer(folder: &Path) -> PathBuf {
+    folder.join("ca/issuercert.pem")
+}
+
+/// Puts endorsement keys and their certificates into the state of a TPM that does not run, by
+/// swtpm's own tools and an authority of the test's own.
+#[track_caller]
+pub(super) fn manufacture(state: &Path, folder: &Path) {
+    let write = |name: &str, text: String| {
+        fs::write(folder.join(name), text).expect("a file");
+        path(&folder.join(name))
+    };
+    let ca = folder.join("ca");
+    fs::create_dir_all(&ca).expect("a folder");
+    let ca = path(&ca);
+    let local = write(
+        "localca.conf",
+        format!(
+            "statedir = {ca}\nsigningkey = {ca}/signkey.pem\nissuercert = {ca}/issuercert.pem\n\
+             certserial = {ca}/certserial\n"
+        ),
+    );
+    let options = write(
+        "localca.options",
+        "--platform-manufacturer keyward\n--platform-version 1\n--platform-model test\n".to_owned(),
+    );
+    let setup = write(
+        "setup.conf",
+        format!(
+            "create_certs_tool = swtpm_localca\ncreate_certs_tool_config = {local}\n\
+             create_certs_tool_options = {options}\nactive_pcr_banks = sha256\n"
+        ),
+    );
+    let state = format!("dir://{}", path(state));
+    let output = Command::new("swtpm_setup")
+        .args(["--tpm2", "--create-ek-cert", "--tpmstate", &state])
+        .args(["--config", &setup])
+        .stdin(Stdio::null())
+        .output()
+        .expect("swtpm_setup runs; type `make test`, which installs swtpm-tools");
+    assert!(output.status.success(), "swtpm_setup: {output:?}");
 }
 
 /// Makes the storage root key that everybody makes: of P-256, with 32 zeros for each coordinate

@@ -8,6 +8,7 @@ pub mod code {
     pub const STARTUP: u32 = 0x144;
     pub const SHUTDOWN: u32 = 0x145;
     pub const DICTIONARY_ATTACK_LOCK_RESET: u32 = 0x139;
+    pub const ACTIVATE_CREDENTIAL: u32 = 0x147;
     pub const OBJECT_CHANGE_AUTH: u32 = 0x150;
     pub const CREATE: u32 = 0x153;
     pub const ECDH_ZGEN: u32 = 0x154;

@@ -11,6 +11,8 @@
 )]
 
 mod absorb;
+mod attestation;
+mod attestation_forged;
 mod audit;
 mod backup;
 mod bad_frames;

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use keyward_protocol::{Format, KeyType, Purpose};
 
 use super::values::{formats, key_types, purposes, tag};
-use super::{Alias, Compromised, Csr, Import, Json, ListKeys, OneKey, Output, Tag};
+use super::{Alias, Compromised, Csr, Import, Json, KeyAttest, ListKeys, OneKey, Output, Tag};
 
 #[derive(Subcommand)]
 pub(crate) enum KeyCommand {
@@ -20,6 +20,8 @@ pub(crate) enum KeyCommand {
     Public(Public),
     /// Make a certification request, signed by the key
     Csr(Csr),
+    /// Have the key's token say where the key is, for somebody else to verify
+    Attest(KeyAttest),
     /// Make a new version of a key; the old ones still open what they sealed
     Rotate(OneKey),
     /// Let a suspended or recovered key be used

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::Json;
+use super::{Activate, Json, TokenAttestationKey};
 
 #[derive(Subcommand)]
 pub(crate) enum TokenCommand {
@@ -23,6 +23,10 @@ pub(crate) enum TokenCommand {
     ChangePin(ChangePin),
     /// Look for keys of keyward on a token that the agent does not know
     Rescan(Rescan),
+    /// Show the key by which a token attests others, which is made if there is none
+    AttestationKey(TokenAttestationKey),
+    /// Answer a challenge to a token's attestation key
+    Activate(Activate),
 }
 
 #[derive(Args)]

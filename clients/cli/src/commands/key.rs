@@ -1,5 +1,6 @@
 //! `keyward key …`
 
+mod attest;
 mod csr;
 mod import;
 mod lifecycle;
@@ -26,6 +27,7 @@ pub(super) fn run(command: KeyCommand) -> Result<(), Error> {
         KeyCommand::List(wanted) => list::list(&wanted),
         KeyCommand::Show(OneKey { key, json }) => show(connect()?.call(Describe { key })?, &json),
         KeyCommand::Public(public) => self::public(public),
+        KeyCommand::Attest(attest) => attest::attest(attest),
         KeyCommand::Csr(csr) => csr::csr(csr),
         KeyCommand::Rotate(key) => lifecycle::rotate(key),
         KeyCommand::Enable(key) => lifecycle::enable(key),

@@ -1,5 +1,7 @@
 //! `keyward token …`, `keyward unlock`, `keyward lock`
 
+mod attestation;
+
 use std::io::IsTerminal as _;
 
 use keyward_protocol::operation::{AcceptRegistry, AcceptToken, Rescanned, Status, TokenStatus};
@@ -12,6 +14,8 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::output::{duration, plain, print, print_json, table};
 use crate::{io, pin};
+
+pub(super) use attestation::{activate, attestation_key};
 
 pub(super) fn list(json: &Json) -> Result<(), Error> {
     let report = connect()?.call(Status {})?;

@@ -6,8 +6,9 @@ use keyward_protocol::ciphertext::{Body, Ciphertext, Context, Header, Scheme};
 use keyward_protocol::event::{Event, EventKind};
 use keyward_protocol::message::ServerMessage;
 use keyward_protocol::operation::{
-    Absorbed, BackupPart, CertificateRequest, DataKey, Decrypted, Done, Encrypted, KeyMaterial,
-    MacTag, ReEncrypted, Recovered, Rescanned, Restored, SignInput, Signature, Verified, Wrapped,
+    Absorbed, ActivatedCredential, Attested, BackupPart, CertificateRequest, DataKey, Decrypted,
+    Done, Encrypted, KeyMaterial, MacTag, ReEncrypted, Recovered, Rescanned, Restored, SignInput,
+    Signature, TokenAttestationKey, Verified, Wrapped,
 };
 use keyward_protocol::{
     ErrorCode, Failure, KeyState, KeyType, Purpose, Request, SecretBytes, cbor,
@@ -38,6 +39,7 @@ impl Connection {
             Request::Alias(r) => Some(&r.key),
             Request::Tag(r) => Some(&r.key),
             Request::RequestCertificate(r) => Some(&r.key),
+            Request::Attest(r) => Some(&r.key),
             Request::Encrypt(r) => Some(&r.key),
             Request::GenerateDataKey(r) => Some(&r.key),
             Request::Wrap(r) => Some(&r.key),
@@ -79,6 +81,25 @@ impl Connection {
                     version: 1,
                 };
                 peer.reply(id, &reply);
+            }
+            Request::Attest(_) => {
+                let reply = Attested {
+                    bundle: vector("bundle: all fields").into(),
+                    key: KEY.into(),
+                    version: 1,
+                };
+                peer.reply(id, &reply);
+            }
+            Request::GetAttestationKey(_) => {
+                let reply = TokenAttestationKey {
+                    document: vector("attestation-key: all fields").into(),
+                    token: "main".into(),
+                };
+                peer.reply(id, &reply);
+            }
+            Request::ActivateCredential(_) => {
+                let secret = SecretBytes::copy_from(&[b'x'; 32]);
+                peer.reply(id, &ActivatedCredential { secret });
             }
             Request::Import(r) => {
                 let (key_type, length) = match &r.material {
@@ -233,6 +254,17 @@ impl Connection {
         }
         None
     }
+}
+
+/// A vector of the protocol, about attestation.
+fn vector(name: &str) -> Vec<u8> {
+    let file = include_str!("../../../../../protocol/vectors/attestation.json");
+    let file: serde_json::Value = serde_json::from_str(file).unwrap();
+    let mut vectors = file["vectors"].as_array().unwrap().iter();
+    let vector = vectors.find(|vector| vector["name"] == name).unwrap();
+    let hex = vector["hex"].as_str().unwrap();
+    let digits = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+    (0..hex.len()).step_by(2).map(digits).collect()
 }
 
 fn change(
