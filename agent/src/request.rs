@@ -126,6 +126,8 @@ struct Entry {
     length: Option<usize>,
     /// Nothing of the version was on the token before.
     fresh: bool,
+    /// On how many tokens a key is that is to be destroyed.
+    places: Option<usize>,
     intent: Option<u64>,
     registry: Option<RegistryMark>,
     detail: Option<String>,

@@ -114,17 +114,26 @@ pub(crate) struct CallError {
     pub(crate) failure: Failure,
     /// Whether a worker got it: what never left the queue was not done, and never will be.
     pub(crate) sent: bool,
+    /// Whether it was the token that refused: another thing than having failed in the middle.
+    pub(crate) refused: bool,
 }
 
 impl CallError {
+    fn new(failure: Failure, sent: bool) -> Self {
+        let refused = false;
+        Self {
+            failure,
+            sent,
+            refused,
+        }
+    }
+
     fn sent(failure: Failure) -> Self {
-        let sent = true;
-        Self { failure, sent }
+        Self::new(failure, true)
     }
 
     fn unsent(failure: Failure) -> Self {
-        let sent = false;
-        Self { failure, sent }
+        Self::new(failure, false)
     }
 }
 
@@ -215,9 +224,10 @@ impl Token {
                 // It left the queue by itself: nothing is to be looked for.
                 std::mem::forget(waiting);
                 match answer {
-                    Ok(Outcome::Failed(error)) => {
-                        Err(CallError::sent(failure_of(self.name(), error)))
-                    }
+                    Ok(Outcome::Failed(error)) => Err(CallError {
+                        refused: matches!(error, BackendError::Refused(_)),
+                        ..CallError::sent(failure_of(self.name(), error))
+                    }),
                     // A worker's answer is an outcome: the queue alone answers with a failure.
                     outcome => outcome.map_err(CallError::unsent),
                 }
@@ -227,7 +237,7 @@ impl Token {
                 let sent = !waiting.withdraw();
                 let text = format!("token {} did not answer before the deadline", self.name());
                 let failure = Failure::new(ErrorCode::DeadlineExceeded, text);
-                Err(CallError { failure, sent })
+                Err(CallError::new(failure, sent))
             }
         }
     }

@@ -27,6 +27,8 @@ pub enum Fault {
     Error(u64),
     /// Return this `CK_RV`, once.
     ErrorOnce(u64),
+    /// Return this `CK_RV` once, from the second call on.
+    ErrorSecond(u64),
     /// Flip a bit of the output.
     Garble,
     /// `C_Sign`, `C_Encrypt`, `C_Decrypt`: an output without its last byte.
@@ -141,7 +143,7 @@ impl FaultModule {
 
     /// Takes every fault from a call; what hangs in it goes on.
     pub fn clear(&self, call: &str) {
-        let names = "hang crash crash.always error error.once garble short iv pkcs7 limit serial flags hide replace probe";
+        let names = "hang crash crash.always error error.once error.second garble short iv pkcs7 limit serial flags hide replace probe";
         for name in names.split(' ') {
             self.remove(call, name);
         }
@@ -187,6 +189,7 @@ fn control(fault: &Fault) -> (&'static str, String) {
         Fault::CrashAlways => ("crash.always", String::new()),
         Fault::Error(rv) => ("error", rv.to_string()),
         Fault::ErrorOnce(rv) => ("error.once", rv.to_string()),
+        Fault::ErrorSecond(rv) => ("error.second", rv.to_string()),
         Fault::Garble => ("garble", String::new()),
         Fault::Short => ("short", String::new()),
         Fault::Iv(iv) => ("iv", hex(iv)),

@@ -25,6 +25,9 @@ pub struct OpenIntent {
     /// The token had nothing of the version before.
     #[serde(default)]
     pub fresh: bool,
+    /// To destroy: on how many tokens the key was.
+    #[serde(default)]
+    pub places: Option<usize>,
     /// The registry before it.
     pub registry: Option<RegistryMark>,
 }
@@ -56,6 +59,7 @@ impl Change {
             alias: record.alias.map(str::to_owned),
             token: record.token.map(str::to_owned),
             fresh: record.fresh,
+            places: record.places,
             registry: record.registry,
         });
         Self::some(opens, record.kind, record.intent, record.registry)
@@ -73,6 +77,7 @@ impl Change {
             alias: stored.alias,
             token: stored.token,
             fresh: stored.fresh,
+            places: stored.places,
             registry: stored.registry,
         });
         Self::some(opens, stored.kind, stored.intent, stored.registry)

@@ -111,6 +111,9 @@ pub struct Record<'a> {
     /// it and may be undone.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub fresh: bool,
+    /// An intent to destroy: on how many tokens the key was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub places: Option<usize>,
     /// The number of the intent that this is the outcome of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intent: Option<u64>,
@@ -145,6 +148,7 @@ impl<'a> Record<'a> {
             digest: None,
             length: None,
             fresh: false,
+            places: None,
             intent: None,
             registry: None,
             cut: None,
@@ -245,6 +249,7 @@ pub(super) struct Stored<'a> {
     pub(super) token: Option<String>,
     #[serde(default)]
     pub(super) fresh: bool,
+    pub(super) places: Option<usize>,
     pub(super) intent: Option<u64>,
     pub(super) registry: Option<RegistryMark>,
 }

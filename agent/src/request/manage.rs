@@ -59,6 +59,7 @@ pub(in crate::request) async fn intend(
     record.token = entry.token.as_deref();
     record.length = entry.length.map(|length| length as u64);
     record.fresh = entry.fresh;
+    record.places = entry.places;
     record.registry = match op {
         // A person has said that it is the right one.
         "accept-registry" => Some(mark(agent)),
@@ -79,6 +80,7 @@ pub(in crate::request) async fn intend(
         token: entry.token.clone(),
         alias: entry.alias.clone(),
         fresh: entry.fresh,
+        places: entry.places,
         registry: record.registry,
     })
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use keyward_backend::message::Work;
-use keyward_backend::{TokenIdentity, VersionId};
+use keyward_backend::message::{Outcome as Found, Work};
+use keyward_backend::{BackendError, TokenIdentity, VersionId};
 use keyward_protocol::{ErrorCode, KeyState};
 use uuid::Uuid;
 
@@ -15,7 +15,7 @@ use super::give_back::{Refused, give_back};
 use super::manage::mark;
 use crate::agent::Agent;
 use crate::audit::{AuditError, Kind, OpenIntent, Outcome, Record};
-use crate::registry::RegistryError;
+use crate::registry::{Key, RegistryError};
 use crate::worker::Token;
 use crate::worker::supervisor::Enrolment;
 
@@ -34,10 +34,18 @@ const UNKNOWN: (Outcome, &str) = (
     "whether it was done is not known",
 );
 
+/// What becomes of a destruction that a token refuses.
+const REFUSED: (Outcome, &str) = (
+    Outcome::Failed(ErrorCode::TokenFailed),
+    "undone: a token refuses it, and nothing of the key was destroyed",
+);
+
 /// What is left of a destruction.
 enum Rest {
     /// Nothing, and what that means.
     Gone(&'static str),
+    /// All of it: the token refuses, and never destroyed anything of it.
+    All,
     /// A token has to be asked, and can't be now.
     Waits,
     /// The registry does not say what it was about.
@@ -160,7 +168,7 @@ impl Enroller {
             }
             // It was not there before and nobody was told of it, so nobody can miss it.
             ("create" | "import" | "rotate", _, Some(version)) if intent.fresh => {
-                if !token.destroy_orphan(version).await {
+                if !token.destroy_orphan(version).await.is_gone() {
                     return false;
                 }
                 let failed = Outcome::Failed(ErrorCode::TokenFailed);
@@ -170,6 +178,10 @@ impl Enroller {
                 match self.destroy_rest(token, key, newest, intent).await {
                     Rest::Waits => return false,
                     Rest::Gone(words) => (Outcome::Ok, words),
+                    Rest::All => {
+                        self.give_up(intent).await;
+                        REFUSED
+                    }
                     Rest::Unknown => UNKNOWN,
                 }
             }
@@ -230,8 +242,12 @@ impl Enroller {
                 let Ok(token) = self.0.token(Some(&place.token)) else {
                     return Rest::Waits;
                 };
-                if !token.destroy_orphan(version.id).await {
-                    return Rest::Waits;
+                match token.destroy_orphan(version.id).await {
+                    Orphan::Gone => {}
+                    Orphan::Refused if self.has_all(&key, newest.number, intent).await => {
+                        return Rest::All;
+                    }
+                    _ => return Rest::Waits,
                 }
                 tokens.insert(&place.token);
             }
@@ -255,6 +271,52 @@ impl Enroller {
             Err(error) => {
                 tracing::error!(%error, "the registry can't be changed");
                 Rest::Waits
+            }
+        }
+    }
+
+    /// Whether nothing of a key was destroyed: it is entered on as many tokens as when that was asked
+    /// for, and each of them has all of it.
+    async fn has_all(&self, key: &Key, newest: u32, intent: &OpenIntent) -> bool {
+        let versions = key.versions.iter().filter(|v| v.number <= newest);
+        let places: Vec<_> = versions
+            .flat_map(|version| version.placements.iter().map(|p| (version.id, &p.token)))
+            .collect();
+        let tokens: BTreeSet<_> = places.iter().map(|(_, token)| token).collect();
+        if intent.places != Some(tokens.len()) {
+            return false;
+        }
+        for (version, token) in places {
+            let Ok(token) = self.0.token(Some(token)) else {
+                return false;
+            };
+            let found = token.ask(&Work::Inspect(version)).await;
+            if !matches!(found, Some(Found::Key(Some(_)))) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Closes what else is open of a destruction that a token refuses: where nothing was destroyed,
+    /// nothing may be later.
+    async fn give_up(&self, refused: &OpenIntent) {
+        let is_other = |other: &&OpenIntent| {
+            (other.op.as_str(), other.key) == ("destroy", refused.key)
+                && other.audit_id != refused.audit_id
+        };
+        let intents = &self.0.open_intents;
+        let others: Vec<_> = intents.borrow().iter().filter(is_other).cloned().collect();
+        for other in others {
+            let mut record = Record::new(Kind::ManageOutcome, &other.op);
+            record.key = other.key;
+            record.version = other.version_id.map(VersionId::from);
+            record.token = other.token.as_deref();
+            record.intent = Some(other.audit_id);
+            record.detail = Some(REFUSED.1);
+            if self.tell(record, REFUSED.0).await.is_ok() {
+                let mut intents = intents.borrow_mut();
+                intents.retain(|intent| intent.audit_id != other.audit_id);
             }
         }
     }
@@ -305,15 +367,32 @@ impl Enroller {
     }
 }
 
+/// What became of objects.
+enum Orphan {
+    Gone,
+    /// The token has them, and will not destroy them.
+    Refused,
+    Unknown,
+}
+
+impl Orphan {
+    const fn is_gone(&self) -> bool {
+        matches!(self, Self::Gone)
+    }
+}
+
 impl Token {
     /// Destroys objects that the registry does not have, or no longer: no caller asks for this, an
     /// intent in the log does.
-    async fn destroy_orphan(&self, version: VersionId) -> bool {
-        use keyward_backend::message::Outcome::Done;
+    async fn destroy_orphan(&self, version: VersionId) -> Orphan {
         // What is under way may be the very generation that is to be undone.
         if !self.is_idle() {
-            return false;
+            return Orphan::Unknown;
         }
-        matches!(self.ask(&Work::Destroy(version)).await, Some(Done))
+        match self.ask(&Work::Destroy(version)).await {
+            Some(Found::Done) => Orphan::Gone,
+            Some(Found::Failed(BackendError::Refused(_))) => Orphan::Refused,
+            _ => Orphan::Unknown,
+        }
     }
 }

@@ -36,6 +36,9 @@ impl Control {
         let error = self
             .take(call, "error.once")
             .or_else(|| self.read(call, "error"));
+        if let Some(text) = self.take(call, "error.second") {
+            self.write(call, "error.once", &text);
+        }
         error.map_or(Ok(()), |text| Err(number(&text)))
     }
 
@@ -74,6 +77,17 @@ impl Control {
     fn take(&self, call: &str, fault: &str) -> Option<String> {
         let text = self.read(call, fault)?;
         fs::remove_file(self.path(call, fault)).ok().map(|()| text)
+    }
+
+    fn write(&self, call: &str, fault: &str, text: &str) {
+        let path = self.path(call, fault);
+        let written = File::create(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+        if let Err(error) = written {
+            panic!(
+                "keyward-fault-module: {} can't be written: {error}",
+                path.display()
+            );
+        }
     }
 
     fn count(&self, call: &str) {

@@ -13,7 +13,7 @@
 //! | `NAME.probe` | once: tries what a sealed process must not do (src/probe.rs), results in `NAME.probe.txt` |
 //! | `NAME.hang` | blocks until the file is gone |
 //! | `NAME.crash` | aborts the process, once; `NAME.crash.always`: each time |
-//! | `NAME.error` | holds a `CK_RV`, which is returned; `NAME.error.once`: once |
+//! | `NAME.error` | holds a `CK_RV`, which is returned; `NAME.error.once`: once; `NAME.error.second`: once, by the second call from then on |
 //! | `NAME.garble` | the real call, then one bit of its output flipped |
 //! | `C_Sign.short`, `C_Encrypt.short`, `C_Decrypt.short` | the output loses its last byte |
 //! | `C_EncryptInit.iv` | a token that makes its own IV for AES-GCM: it has these bytes, in hexadecimal |

@@ -15,7 +15,10 @@ use keyward_tests::{
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+const CKR_ACTION_PROHIBITED: u64 = 0x1b;
 const CKR_DEVICE_ERROR: u64 = 0x30;
+const CKR_OBJECT_HANDLE_INVALID: u64 = 0x82;
+const CKR_USER_NOT_LOGGED_IN: u64 = 0x101;
 
 /// A daemon with two tokens behind fault modules, and a key `k` on both.
 #[track_caller]
@@ -191,21 +194,112 @@ fn what_was_begun_ends_by_itself_when_the_token_is_there_again() {
 
 #[test]
 fn where_nothing_was_destroyed_nothing_ever_is() {
-    let (daemon, _) = a_key_on_two_tokens();
-    let fault = daemon.fault("a");
-    let mut client = daemon.client();
-    let before = client.call(mac("k")).expect("a code");
-    client
-        .call(keyward_client::protocol::operation::Lock {
-            token: Some("b".into()),
-        })
-        .expect("locked");
-    let failure = refused(client.call(destroy("k")));
-    assert_eq!(failure.code, ErrorCode::TokenLocked);
-    assert_eq!(fault.calls("C_DestroyObject"), 0, "the first one waits too");
-    assert_eq!(described(&daemon, "k").destruction, None);
-    assert_eq!(client.call(mac("k")).expect("the same"), before);
-    assert_eq!(open(&daemon), [0; 0]);
+    for (code, failed) in [
+        (CKR_ACTION_PROHIBITED, ErrorCode::TokenFailed),
+        (CKR_USER_NOT_LOGGED_IN, ErrorCode::TokenLocked),
+    ] {
+        let (daemon, _) = a_key_on_two_tokens();
+        let mut client = daemon.client();
+        let before = client.call(mac("k")).expect("a code");
+        let untouched = daemon.fault("b").calls("C_DestroyObject");
+        daemon
+            .fault("a")
+            .set("C_DestroyObject", &Fault::ErrorOnce(code));
+        let failure = refused(client.call(destroy("k")));
+        assert_eq!(failure.code, failed, "{failure}");
+        assert_eq!(daemon.fault("b").calls("C_DestroyObject"), untouched);
+        assert_eq!(described(&daemon, "k").destruction, None);
+        assert_eq!(client.call(mac("k")).expect("the same"), before);
+        assert_eq!(open(&daemon), [0; 0]);
+        let outcomes = outcomes(&daemon);
+        let expected = ["a", "b"].map(|token| [token, failed.name()]);
+        let mut told: Vec<_> = outcomes
+            .iter()
+            .map(|[token, outcome, _]| [token.as_str(), outcome.as_str()])
+            .collect();
+        told.sort_unstable();
+        assert_eq!(told, expected);
+        client.call(destroy("k")).expect("destroyed when it may be");
+    }
+}
+
+#[test]
+fn a_destruction_that_was_interrupted_and_that_the_token_refuses_is_given_up() {
+    let (mut daemon, key) = a_key_on_two_tokens();
+    daemon.terminate();
+    for token in ["a", "b"] {
+        let version = &key.versions[0].id;
+        daemon.intend(&json!({
+            "op": "destroy", "key": key.id, "version": version, "token": token, "places": 2,
+        }));
+        daemon
+            .fault(token)
+            .set("C_DestroyObject", &Fault::Error(CKR_ACTION_PROHIBITED));
+    }
+    daemon.start_again();
+    for token in ["a", "b"] {
+        daemon.wait_for_token(token, LoginState::Unlocked);
+    }
+    // The first may have been asked before the other was there.
+    let closed = || {
+        daemon.kill_worker("a");
+        daemon.wait_for_token("a", LoginState::Unlocked);
+        open(&daemon).is_empty()
+    };
+    assert!(wait_for(closed, PATIENCE), "{}", daemon.stderr());
+    let words = "undone: a token refuses it, and nothing of the key was destroyed";
+    for [token, outcome, detail] in outcomes(&daemon) {
+        let failed = ErrorCode::TokenFailed.name();
+        assert_eq!(
+            (outcome.as_str(), detail.as_str()),
+            (failed, words),
+            "{token}"
+        );
+    }
+    daemon.client().call(mac("k")).expect("it is in use again");
+}
+
+#[test]
+fn a_token_that_refuses_what_another_has_destroyed_is_waited_for() {
+    let (daemon, key) = a_key_on_two_tokens();
+    let fault = daemon.fault("b");
+    fault.set("C_DestroyObject", &Fault::Error(CKR_ACTION_PROHIBITED));
+    refused(daemon.client().call(destroy("k")));
+    let asked = fault.calls("C_DestroyObject");
+    daemon.kill_worker("b");
+    let again = || fault.calls("C_DestroyObject") > asked;
+    assert!(wait_for(again, PATIENCE), "{}", daemon.stderr());
+    let refusal = refused(daemon.client().call(mac("k")));
+    assert_eq!(refusal.code, ErrorCode::WrongState, "{refusal}");
+    fault.clear("C_DestroyObject");
+    daemon.kill_worker("b");
+    wait_until_destroyed(&daemon, &key.id);
+}
+
+#[test]
+fn a_key_that_has_lost_one_of_its_objects_is_out_of_use_until_the_other_is_gone() {
+    let daemon = Daemon::start(Setup::new().token(TokenSetup::new("main").fault()));
+    daemon.wait_for_token("main", LoginState::Unlocked);
+    let key = daemon.create_signer("k");
+    let fault = daemon.fault("main");
+    fault.set(
+        "C_DestroyObject",
+        &Fault::ErrorSecond(CKR_USER_NOT_LOGGED_IN),
+    );
+    let failure = refused(daemon.client().call(destroy("k")));
+    assert_eq!(failure.code, ErrorCode::TokenFailed, "{failure}");
+    assert!(failure.message.contains("in part"), "{failure}");
+    wait_until_destroyed(&daemon, &key.id);
+
+    daemon.create_signer("k");
+    fault.set(
+        "C_DestroyObject",
+        &Fault::ErrorSecond(CKR_OBJECT_HANDLE_INVALID),
+    );
+    let before = fault.calls("C_DestroyObject");
+    let done = daemon.client().call(destroy("k"));
+    done.expect("what the token calls by another handle is found again");
+    assert_eq!(fault.calls("C_DestroyObject"), before + 3);
 }
 
 #[test]

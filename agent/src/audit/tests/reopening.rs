@@ -30,6 +30,7 @@ fn manage(audit: &Audit) -> OpenIntent {
         alias: Some("web"),
         token: Some("main"),
         fresh: true,
+        places: None,
         registry: Some(mark(4)),
         ..Record::new(Kind::ManageIntent, "create")
     };
@@ -50,6 +51,7 @@ fn manage(audit: &Audit) -> OpenIntent {
         alias: Some("web".into()),
         token: Some("main".into()),
         fresh: true,
+        places: None,
         registry: Some(mark(4)),
     }
 }

@@ -39,6 +39,7 @@ impl With<'_> {
         let tokens = self.tokens_of(key)?;
         let _destroying = Destroying::begin(agent, key.id);
         entry.version = key.versions.last().map(|version| version.id);
+        entry.places = Some(tokens.len());
         let mut intents = intend_each(agent, origin, "destroy", entry, &tokens).await?;
         if tokens.is_empty() {
             entry.token = None;
@@ -149,7 +150,8 @@ impl With<'_> {
                     return Err(unexpected(token));
                 }
                 Err(error) => {
-                    *begun |= is_unknown(&error);
+                    // What the token refused to destroy it has still.
+                    *begun |= is_unknown(&error) && !error.refused;
                     return Err(error.failure);
                 }
             }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-use cryptoki::error::RvError;
+use cryptoki::error::{Error, RvError};
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 use cryptoki::session::Session as RawSession;
 use keyward_backend::message::{
@@ -15,7 +15,9 @@ use keyward_backend::{BackendError, KeyReport, Result, VersionId};
 use keyward_protocol::{Algorithm, KeyType, SecretBytes};
 
 use super::Token;
-use super::error::{Attempt, Failure, answer, code, is_alive, is_doubtful, is_gone, is_stale};
+use super::error::{
+    Attempt, Failure, answer, code, describe, is_alive, is_doubtful, is_gone, is_stale,
+};
 use super::read_back::Objects;
 
 /// The most handles that a thread keeps.
@@ -235,6 +237,51 @@ fn look_up(session: &RawSession, objects: Objects) -> Attempt<Key> {
     })
 }
 
+/// Destroys all objects with an id. A failure says that nothing was done only as long as that is so:
+/// once one is gone, or may be, it is the device that failed.
+fn destroy_objects(session: &RawSession, id: VersionId) -> Attempt<()> {
+    let find = || {
+        session.find_objects(&[
+            Attribute::Token(true),
+            Attribute::Id(id.as_bytes().to_vec()),
+        ])
+    };
+    let halfway = |error: &Error| {
+        let text = format!("{}, with the key destroyed in part", describe(error));
+        Failure::from(BackendError::DeviceFailed(text))
+    };
+    let mut objects = find()?;
+    let all = objects.len();
+    let mut destroyed = false;
+    // The second time over what a token that renumbers its objects has left.
+    for _ in 0..2 {
+        for object in objects {
+            match session.destroy_object(object) {
+                Ok(()) => destroyed = true,
+                // It went with the one before it, or has another handle since.
+                Err(Error::Pkcs11(RvError::ObjectHandleInvalid, _)) if destroyed => {}
+                Err(error) if destroyed => return Err(halfway(&error)),
+                Err(error) => {
+                    let refused = matches!(answer(&error), BackendError::Refused(_));
+                    return Err(match find() {
+                        Ok(left) if refused && left.len() < all => halfway(&error),
+                        Err(_) if refused => halfway(&error),
+                        _ => error.into(),
+                    });
+                }
+            }
+        }
+        objects = match find() {
+            Ok(left) if left.is_empty() => return Ok(()),
+            Ok(left) => left,
+            Err(error) if destroyed => return Err(halfway(&error)),
+            Err(error) => return Err(error.into()),
+        };
+    }
+    let text = "the token has objects of the key that it does not destroy";
+    Err(BackendError::DeviceFailed(text.to_owned()).into())
+}
+
 impl keyward_backend::Session for Session<'_> {
     fn generate(&mut self, generate: &Generate) -> Result<KeyReport> {
         self.generate_key(generate)
@@ -264,14 +311,7 @@ impl keyward_backend::Session for Session<'_> {
             if let Failure::Answer(BackendError::LoginRequired) = found.not_found(session) {
                 return Err(BackendError::LoginRequired.into());
             }
-            let objects = session.find_objects(&[
-                Attribute::Token(true),
-                Attribute::Id(id.as_bytes().to_vec()),
-            ])?;
-            for object in objects {
-                session.destroy_object(object)?;
-            }
-            Ok(())
+            destroy_objects(session, id)
         })
     }
 
