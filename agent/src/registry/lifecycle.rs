@@ -58,6 +58,16 @@ impl Registry {
             let mut places = version.placements.iter();
             places.any(|place| !goes(version.number, &place.token))
         });
+        let is_changed = key.versions.iter().any(|version| {
+            let mut places = version.placements.iter();
+            places.any(|place| goes(version.number, &place.token))
+                || (version.number <= newest
+                    && version.placements.is_empty()
+                    && version.state != KeyState::Destroyed)
+        });
+        if is_left && !is_changed {
+            return Ok(key);
+        }
         self.change(|transaction| {
             if is_left {
                 rows::destroy_on(transaction, id, tokens, newest)

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::give_back::{Refused, give_back};
 use super::manage::mark;
 use crate::agent::Agent;
-use crate::audit::{AuditError, Kind, OpenIntent, Outcome, Record};
+use crate::audit::{AuditError, Kind, OpenIntent, Outcome, Record, Reservation};
 use crate::registry::{Key, RegistryError};
 use crate::worker::Token;
 use crate::worker::supervisor::Enrolment;
@@ -159,6 +159,17 @@ impl Enroller {
 
     /// Finishes an intent whose outcome is not known; false if the token could not be asked.
     async fn finish(&self, token: &Token, intent: &OpenIntent) -> bool {
+        // A request has hold of the key: what it makes has the same id, maybe.
+        if intent
+            .key
+            .is_some_and(|key| self.0.changing.borrow().contains(&key))
+        {
+            return false;
+        }
+        // Before anything is changed: what the log does not have no registry may have.
+        let Ok(room) = self.0.audit.reserve() else {
+            return false;
+        };
         let version = intent.version_id.map(VersionId::from);
         let (outcome, detail) = match (intent.op.as_str(), intent.key, version) {
             ("create" | "import" | "rotate", Some(key), Some(version))
@@ -168,7 +179,8 @@ impl Enroller {
             }
             // It was not there before and nobody was told of it, so nobody can miss it.
             ("create" | "import" | "rotate", _, Some(version)) if intent.fresh => {
-                if !token.destroy_orphan(version).await.is_gone() {
+                // What is under way may be the very generation that is to be undone.
+                if !token.is_idle() || !token.destroy_orphan(version).await.is_gone() {
                     return false;
                 }
                 let failed = Outcome::Failed(ErrorCode::TokenFailed);
@@ -199,7 +211,7 @@ impl Enroller {
         record.token = Some(token.name());
         record.intent = Some(intent.audit_id);
         record.detail = Some(detail);
-        self.tell(record, outcome).await.is_ok()
+        self.tell_in(room, record, outcome).await.is_ok()
     }
 
     /// Whether the registry has the version, on this token.
@@ -358,11 +370,20 @@ impl Enroller {
         Ok(pinned?)
     }
 
-    async fn tell(&self, mut record: Record<'_>, outcome: Outcome) -> Result<(), AuditError> {
+    async fn tell(&self, record: Record<'_>, outcome: Outcome) -> Result<(), AuditError> {
+        self.tell_in(self.0.audit.reserve()?, record, outcome).await
+    }
+
+    async fn tell_in(
+        &self,
+        room: Reservation,
+        mut record: Record<'_>,
+        outcome: Outcome,
+    ) -> Result<(), AuditError> {
         let audit = &self.0.audit;
         record.outcome = Some(outcome);
         record.registry = Some(mark(&self.0));
-        audit.append(audit.reserve()?, &record)?;
+        audit.append(room, &record)?;
         audit.sync().await.map(|_| ())
     }
 }
@@ -385,10 +406,6 @@ impl Token {
     /// Destroys objects that the registry does not have, or no longer: no caller asks for this, an
     /// intent in the log does.
     async fn destroy_orphan(&self, version: VersionId) -> Orphan {
-        // What is under way may be the very generation that is to be undone.
-        if !self.is_idle() {
-            return Orphan::Unknown;
-        }
         match self.ask(&Work::Destroy(version)).await {
             Some(Found::Done) => Orphan::Gone,
             Some(Found::Failed(BackendError::Refused(_))) => Orphan::Refused,

@@ -3,11 +3,14 @@
 use keyward_backend::VersionId;
 use keyward_backend::message::{Generate, Outcome, Work};
 use keyward_client::protocol::{
-    KeyType, Purpose,
-    operation::{Alias, Disable, MarkCompromised},
+    ErrorCode, KeyType, Purpose, SecretBytes,
+    operation::{Alias, Disable, Import, KeyMaterial, LoginState, MarkCompromised},
 };
-use keyward_tests::{Daemon, PATIENCE, Setup, Worker, wait_for};
+use keyward_tests::{
+    Daemon, Fault, PATIENCE, Setup, TokenSetup, Worker, request::refused, wait_for,
+};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 /// What the outcomes of the intents that have no caller say, oldest first: the operation, `ok` or
 /// not, and the words.
@@ -120,4 +123,48 @@ fn an_object_is_destroyed_only_if_it_is_known_not_to_have_been_there_before() {
     let there = worker.call(Work::Inspect(there));
     assert!(matches!(there, Outcome::Key(Some(_))), "{there:?}");
     assert_eq!(worker.call(Work::Inspect(orphan)), Outcome::Key(None));
+}
+
+#[test]
+fn what_an_import_has_left_is_undone_before_the_next_import_of_it() {
+    let [a, b] = ["a", "b"].map(|name| TokenSetup::new(name).fault());
+    let mut daemon = Daemon::start(Setup::new().token(a).token(b));
+    for token in ["a", "b"] {
+        daemon.wait_for_token(token, LoginState::Unlocked);
+    }
+    let import = |existing: Option<&str>, token: &str| Import {
+        purpose: Purpose::Mac,
+        material: KeyMaterial::Secret(KeyType::HmacSha256, SecretBytes::copy_from(&[7; 32])),
+        alias: existing.is_none().then(|| "k".to_owned()),
+        tokens: Some(vec![token.to_owned()]),
+        formats: None,
+        tags: None,
+        existing: existing.map(str::to_owned),
+    };
+    let key = daemon.client().call(import(None, "a")).expect("a key");
+    let version = &key.versions[0].id;
+    daemon.terminate();
+    daemon.intend(
+        &json!({ "op": "import", "key": key.id, "version": version, "token": "b", "fresh": true }),
+    );
+    let fault = daemon.fault("b");
+    let asked = fault.calls("C_DestroyObject");
+    fault.set("C_DestroyObject", &Fault::Hang);
+    let orphan = Worker::ready(daemon.hsm("b"), None).call(Work::Generate(Generate {
+        id: VersionId::from(Uuid::parse_str(version).unwrap()),
+        label: "left".to_owned(),
+        key_type: KeyType::P256,
+        purpose: Purpose::Sign,
+    }));
+    assert!(matches!(orphan, Outcome::Key(Some(_))), "{orphan:?}");
+    daemon.start_again();
+    let begun = || daemon.fault("b").calls("C_DestroyObject") > asked;
+    assert!(wait_for(begun, PATIENCE), "{}", daemon.stderr());
+    let failure = refused(daemon.client().call(import(Some("k"), "b")));
+    assert_eq!(failure.code, ErrorCode::Busy, "{failure}");
+    daemon.fault("b").clear("C_DestroyObject");
+    let closed = || ended(&daemon).len() == 1;
+    assert!(wait_for(closed, PATIENCE), "{:?}", daemon.audit());
+    let both = daemon.client().call(import(Some("k"), "b"));
+    assert_eq!(both.expect("imported").versions[0].placements.len(), 2);
 }

@@ -128,6 +128,9 @@ fn a_key_is_destroyed_when_no_token_has_anything_of_it() {
     registry.add_placements(key.id, first, &[spare]).unwrap();
     registry.add_version(key.id, &version(50)).unwrap();
     let key = registry.destroy_on(key.id, &["main"], 1).unwrap();
+    let generation = registry.generation();
+    assert_eq!(registry.destroy_on(key.id, &["main"], 1).unwrap(), key);
+    assert_eq!(registry.generation(), generation, "it is entered once");
     let before = [(1, KeyState::Deactivated), (2, KeyState::Active)];
     assert_eq!(states(&key), before, "the spare has the first one");
     assert_eq!(key.versions[0].placements.len(), 1);

@@ -15,6 +15,7 @@ use super::label::Label;
 use super::material::{self, Kind};
 use super::prove::{Claim, Known};
 use super::{Changing, is_unknown, mark, placement, registry_refused, undo_deadline, unexpected};
+use crate::agent::Agent;
 use crate::audit::{OpenIntent, Outcome as Ending};
 use crate::registry::{Key, NewKey, Placement, Version};
 use crate::request::usage::{current, misbehaved};
@@ -41,6 +42,9 @@ impl With<'_> {
         let kind = material::inspect(&op.material)?;
         let id = existing.as_ref().map_or_else(Uuid::new_v4, |key| key.id);
         let _changing = Changing::begin(self.agent, id)?;
+        if let Some(key) = &existing {
+            refuse_what_is_undone(self.agent, key, &tokens)?;
+        }
         let plan = match &existing {
             Some(key) => self.further(key, &op, &kind, &tokens, entry).await?,
             None => self.first(id, &op, &kind)?,
@@ -361,6 +365,30 @@ impl With<'_> {
         }
         ended
     }
+}
+
+/// Refuses to import what an earlier change has left on a token, and what is destroyed as soon as it
+/// can be asked.
+fn refuse_what_is_undone(agent: &Agent, key: &Key, tokens: &[&Token]) -> Result<(), Failure> {
+    let version = current(key)?.id.uuid();
+    let open = agent.open_intents.borrow();
+    for intent in open.iter().filter(|i| i.version_id == Some(version)) {
+        let names = tokens.iter().map(|token| token.name());
+        if let Some(name) = names
+            .into_iter()
+            .find(|name| intent.token.as_deref() == Some(name))
+        {
+            return Err(Failure::new(
+                ErrorCode::Busy,
+                format!(
+                    "what intent {} has left of the key on token {name} is not undone yet; that ends by itself as soon as the token can be asked",
+                    intent.audit_id
+                ),
+            )
+            .hint("keyward status"));
+        }
+    }
+    Ok(())
 }
 
 fn one_token(token: &Token, other: &str) -> Failure {
