@@ -20,7 +20,7 @@ use super::device::{Device, Secrecy};
 use super::error::answer;
 use super::loaded::{Blob, Wanted};
 use super::make::key_file;
-use super::session::Session;
+use super::session::{Session, not_loaded};
 use super::store::{Entry, Made, StoreError};
 use super::{Failure, Repeat, State, Tpm, template};
 
@@ -101,9 +101,11 @@ fn certify(
     (id, blob): (VersionId, &Arc<Blob>),
     ak: &Arc<Blob>,
     data: &Data,
-) -> std::result::Result<(Attested, Signature), Error> {
+) -> std::result::Result<(Attested, Signature), Failure> {
     let secret = state.secret.as_ref().filter(|_| blob.has_auth);
-    device.run(|device| {
+    let mut loaded = false;
+    let done = device.run(|device| {
+        loaded = false;
         let srk = device.srk;
         let (key, signer) = device.loaded.pair(
             &mut device.context,
@@ -115,6 +117,7 @@ fn certify(
                 secret: None,
             },
         )?;
+        loaded = true;
         let session = match blob.has_auth {
             true => device.session(Secrecy::None)?,
             false => AuthSession::Password,
@@ -123,6 +126,10 @@ fn certify(
         device.context.execute_with_sessions(sessions, |context| {
             context.certify(key.into(), signer, data.clone(), SignatureScheme::Null)
         })
+    });
+    done.map_err(|error| match loaded {
+        true => error.into(),
+        false => not_loaded(device, id, error),
     })
 }
 

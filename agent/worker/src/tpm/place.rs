@@ -13,7 +13,7 @@ use super::policy::Bound;
 use super::report::report;
 use super::session::{Session, load, parse};
 use super::store::{Entry, EntryError};
-use super::{Repeat, Tpm, pin};
+use super::{Repeat, Tpm, attest, pin};
 
 /// The end of a file, behind which another may follow. No line before the PEM can be it: labels are
 /// JSON.
@@ -40,7 +40,7 @@ impl Session<'_> {
         let (entry, sealed) = split(&place.blob).map_err(|why| {
             BackendError::Invalid(format!("the copy of a key's file can't be used: {why}"))
         })?;
-        if id == pin::id() || entry.key.kind != Kind::Loadable {
+        if [pin::id(), attest::id()].contains(&id) || entry.key.kind != Kind::Loadable {
             return Err(BackendError::Invalid("it is no key".to_owned()));
         }
         tpm.with(Repeat::Yes, |state, device| {

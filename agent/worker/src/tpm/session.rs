@@ -125,7 +125,7 @@ pub(super) fn load(
 }
 
 /// What hinders the loading of a key.
-fn not_loaded(device: &mut Device, id: VersionId, error: Error) -> Failure {
+pub(super) fn not_loaded(device: &mut Device, id: VersionId, error: Error) -> Failure {
     if !matches!(next(error), Next::Refused | Next::LoadAgain) {
         return error.into();
     }
