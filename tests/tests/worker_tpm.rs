@@ -15,6 +15,8 @@ use keyward_tests::swtpm::wire::code;
 use keyward_tests::{TpmToken, Worker, openssl};
 use tempfile::TempDir;
 
+/// The attributes of a storage root key (TCG TPM v2.0 Provisioning Guidance §7.5.1), for tpm2-tools.
+const ROOT: &str = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|decrypt";
 const MESSAGE: &[u8] = b"a message of no particular length";
 
 struct Rig {
@@ -36,6 +38,12 @@ impl Rig {
             worker.login(self.token.pin()).unwrap();
         }
         worker
+    }
+
+    /// Has one of the tpm2-tools do something.
+    fn run(&self, name: &str, arguments: &[&str]) {
+        let output = tpm2(&self.token.proxy().tcti(), name, arguments);
+        assert!(output.status.success(), "{output:?}");
     }
 
     fn count(&self, code: u32) -> usize {
@@ -82,7 +90,8 @@ fn keys_beyond_the_slots_come_back_from_their_contexts() {
     let restores = rig.count(code::CONTEXT_LOAD);
     (0..5).for_each(|_| sign(&mut worker, &ids[5]));
     assert_eq!(rig.count(code::CONTEXT_LOAD), restores);
-    assert_eq!(rig.count(code::START_AUTH_SESSION), 0, "nothing was secret");
+    // The session in which they were made; no signature needs one.
+    assert_eq!(rig.count(code::START_AUTH_SESSION), 1);
 }
 
 #[test]
@@ -226,19 +235,15 @@ fn a_file_of_another_tpm_is_refused_and_its_name_is_said() {
 #[test]
 fn keys_are_imported_below_a_storage_root_key_of_rsa_too() {
     let rig = Rig::new(false);
-    let run = |name: &str, arguments: &[&str]| {
-        let output = tpm2(&rig.token.proxy().tcti(), name, arguments);
-        assert!(output.status.success(), "{output:?}");
-    };
     let (root, context) = ("0x81000001", rig.dir.path().join("root.ctx"));
     let context = context.to_str().unwrap();
-    run("tpm2_evictcontrol", &["-C", "o", "-c", root]);
-    run(
+    rig.run("tpm2_evictcontrol", &["-C", "o", "-c", root]);
+    rig.run(
         "tpm2_createprimary",
-        &["-C", "o", "-G", "rsa2048", "-c", context],
+        &["-C", "o", "-G", "rsa2048", "-a", ROOT, "-c", context],
     );
-    run("tpm2_evictcontrol", &["-C", "o", "-c", context, root]);
-    run("tpm2_flushcontext", &["-t"]);
+    rig.run("tpm2_evictcontrol", &["-C", "o", "-c", context, root]);
+    rig.run("tpm2_flushcontext", &["-t"]);
     let mut worker = rig.worker();
     let key_types = [KeyType::P256, KeyType::Rsa2048];
     for (key_type, algorithm) in key_types
@@ -253,6 +258,63 @@ fn keys_are_imported_below_a_storage_root_key_of_rsa_too() {
         assert!(!report.local && !report.never_extractable);
         worker.sign(id, algorithm, MESSAGE).unwrap();
     }
+}
+
+#[test]
+fn a_storage_root_key_that_counts_tries_is_refused() {
+    let rig = Rig::new(false);
+    let (root, context) = ("0x81000001", rig.dir.path().join("root.ctx"));
+    let context = context.to_str().unwrap();
+    rig.run("tpm2_evictcontrol", &["-C", "o", "-c", root]);
+    // What tpm2-tools make if they are not told otherwise.
+    rig.run(
+        "tpm2_createprimary",
+        &["-C", "o", "-G", "ecc", "-c", context],
+    );
+    rig.run("tpm2_evictcontrol", &["-C", "o", "-c", context, root]);
+    match Worker::start_tpm(&rig.token).open() {
+        Err(BackendError::DeviceFailed(why)) => assert!(why.contains("noda"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn without_the_file_of_its_pin_a_token_makes_no_keys() {
+    let rig = Rig::new(true);
+    let (id, _) = rig.worker().generate(KeyType::P256, Purpose::Sign).unwrap();
+    let file = rig.token.keys().join(format!("{}.tss2", uuid::Uuid::nil()));
+    let away = rig.dir.path().join("away");
+    std::fs::rename(&file, &away).unwrap();
+    let mut worker = Worker::start_tpm(&rig.token);
+    match worker.open() {
+        Err(BackendError::DeviceFailed(why)) => assert!(why.contains("missing"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(worker.generate(KeyType::P256, Purpose::Sign).is_err());
+    // Neither is another file taken for it.
+    std::fs::copy(rig.token.keys().join(format!("{id}.tss2")), &file).unwrap();
+    assert!(worker.open().unwrap().login_required);
+    let refused = worker.login(rig.token.pin());
+    assert!(
+        matches!(&refused, Err(BackendError::Refused(why)) if why.contains("something else")),
+        "{refused:?}"
+    );
+    std::fs::rename(&away, &file).unwrap();
+    let mut worker = rig.worker();
+    worker.sign(id, Algorithm::Esp256, MESSAGE).unwrap();
+}
+
+#[test]
+fn a_key_whose_file_went_is_not_shown_from_memory() {
+    let rig = Rig::new(false);
+    let mut worker = rig.worker();
+    let (id, report) = worker.generate(KeyType::P256, Purpose::Sign).unwrap();
+    worker.sign(id, Algorithm::Esp256, MESSAGE).unwrap();
+    assert_eq!(worker.call(Work::Inspect(id)), Outcome::Key(Some(report)));
+    std::fs::remove_file(rig.token.keys().join(format!("{id}.tss2"))).unwrap();
+    assert_eq!(worker.call(Work::Inspect(id)), Outcome::Key(None));
+    let gone = worker.sign(id, Algorithm::Esp256, MESSAGE);
+    assert_eq!(gone, Err(BackendError::KeyNotFound));
 }
 
 /// A P-256 key of openssl, in PKCS#8, and its scalar.

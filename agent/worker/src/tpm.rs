@@ -36,7 +36,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use keyward_backend::message::ChangePin;
+use keyward_backend::message::{ChangePin, SCAN_PAGE};
 use keyward_backend::tcti::Tcti;
 use keyward_backend::token::{PinTries, Protection};
 use keyward_backend::{Backend, BackendError, Result, TokenIdentity, TokenReport, VersionId};
@@ -238,8 +238,35 @@ impl Tpm {
             return Ok(known);
         }
         let has = self.store.get(pin::id())?.is_some();
+        if !has && self.wants_pin()? {
+            return Err(BackendError::DeviceFailed(format!(
+                "the keys of this token need what the PIN opens, and its file is missing: put back a copy of {}",
+                self.store.path(pin::id()).display()
+            )));
+        }
         state.has_pin = Some(has);
         Ok(has)
+    }
+
+    /// Whether a key of the folder has an authorization value. Without that, a lost file would make a
+    /// token without a PIN, and new keys that everybody could use.
+    fn wants_pin(&self) -> Result<bool> {
+        let mut last = None;
+        loop {
+            let page = self.store.page(last, SCAN_PAGE)?;
+            let has_auth = |entry: &store::Entry| !entry.key.empty_auth;
+            if page
+                .entries
+                .iter()
+                .any(|(_, entry)| entry.as_ref().is_ok_and(has_auth))
+            {
+                return Ok(true);
+            }
+            last = page.entries.last().map(|(id, _)| *id);
+            if !page.more || last.is_none() {
+                return Ok(false);
+            }
+        }
     }
 }
 

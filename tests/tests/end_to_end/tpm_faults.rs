@@ -293,6 +293,30 @@ fn commands_and_answers_that_are_lost_cost_no_try() {
     assert_eq!(counted(tpm), 0);
 }
 
+/// The TPM may have counted it.
+#[test]
+fn a_pin_whose_answer_is_lost_is_not_sent_again_by_itself() {
+    let site = setup().build();
+    let proxy = site.tpm("main").proxy();
+    proxy.once(code::UNSEAL, 0, Act::LoseAnswer);
+    let daemon = Daemon::start_on(site);
+    let tpm = daemon.tpm("main");
+    let known = || daemon.token("main").problem.is_some() && tpm.proxy().acted() == 1;
+    assert!(wait_for(known, PATIENCE), "{}", daemon.stderr());
+    daemon.wait_for_token("main", LoginState::Locked);
+    assert_eq!(tpm.proxy().count(code::UNSEAL), 1);
+    // A person's word is wanted for another.
+    let failure = refused(unlock(&daemon, TPM_PIN));
+    assert_eq!(failure.code, ErrorCode::PinWithheld, "{failure}");
+    let word = Unlock {
+        token: Some("main".to_owned()),
+        pin: Some(SecretBytes::copy_from(TPM_PIN.as_bytes())),
+        spend_withheld_try: true,
+    };
+    daemon.client().call(word).expect("the right PIN");
+    daemon.create_signer("k");
+}
+
 #[test]
 fn the_daemon_starts_without_its_tpm() {
     let site = setup().build();

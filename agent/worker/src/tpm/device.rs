@@ -1,6 +1,7 @@
 //! A connection to a TPM: which one it is, its storage root key, and a session for secrets.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use keyward_backend::tcti::Tcti;
 use keyward_backend::{Result, TokenIdentity};
@@ -20,7 +21,9 @@ use super::policy::Tickets;
 use super::{reach, storage_root};
 
 /// How often something is tried again that the TPM put off.
-const MOST_TRIES: usize = 6;
+const MOST_TRIES: usize = 8;
+/// How long it is waited before what the TPM put off is tried again; then twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
 /// A TPM that answers, and whose storage root key is known.
 pub(super) struct Device {
@@ -106,6 +109,7 @@ impl Device {
         mut act: impl FnMut(&mut Self) -> std::result::Result<T, Error>,
     ) -> std::result::Result<T, Error> {
         let mut tries = 0usize;
+        let mut pause = FIRST_PAUSE;
         loop {
             let error = match act(self) {
                 Ok(done) => return Ok(done),
@@ -126,9 +130,11 @@ impl Device {
                     self.policy = None;
                     self.tickets.clear();
                 }
-                Next::Again => {}
+                // It tests itself, or lets its memory rest (TPM 2.0 Library Part 2 §6.6.3).
+                Next::Again => std::thread::sleep(pause),
                 _ => return Err(error),
             }
+            pause = pause.saturating_mul(2);
         }
     }
 

@@ -107,8 +107,8 @@ fn of_tpm(number: u32) -> Next {
         0x902 | 0x906 | 0x904 => Next::Evict,
         // TPM_RC_REFERENCE_H0 to H6: a transient object that is not there.
         0x910..=0x916 | 0x150 => Next::LoadAgain,
-        // TPM_RC_HANDLE and TPM_RC_INTEGRITY: a saved context of before a reset.
-        0x08b | 0x09f => Next::LoadAgain,
+        // TPM_RC_HANDLE: an object of before a reset.
+        0x08b => Next::LoadAgain,
         // TPM_RC_REFERENCE_S0 to S6, TPM_RC_SESSION_MEMORY, _SESSION_HANDLES, _CONTEXT_GAP.
         0x918..=0x91e | 0x903 | 0x905 | 0x901 => Next::SessionAgain,
         0x100 => Next::Startup,
@@ -169,7 +169,8 @@ mod tests {
             (0xb_0902, Next::Evict),
             (0x910, Next::LoadAgain),
             (0x18b, Next::LoadAgain),
-            (0x1df, Next::LoadAgain),
+            // A saved context of before a reset, which is forgotten, or a file that is damaged.
+            (0x1df, Next::Refused),
             (0x7_0018, Next::LoadAgain),
             (0x903, Next::SessionAgain),
             (0x918, Next::SessionAgain),

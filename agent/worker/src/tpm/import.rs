@@ -38,6 +38,15 @@ impl Session<'_> {
         tpm.with(Repeat::Yes, |state, device| {
             tpm.check_login(state)?;
             is_possible(device, generate)?;
+            if bound.is_some() && matches!(material, KeyMaterial::Pkcs8(_)) {
+                // It is not fixed to the TPM, and who signs approvals could approve its duplication.
+                return Err(BackendError::MechanismInvalid(
+                    "a key pair that was made elsewhere can't be bound to PCRs: its recovery key could \
+                     take it out of the TPM"
+                        .to_owned(),
+                )
+                .into());
+            }
             tpm.is_free(generate)?;
             let policy = bound.map(|bound| bound.auth_policy(generate.id, state.secret.is_some()));
             let (public, private) = match material {
@@ -57,7 +66,7 @@ impl Session<'_> {
                 }
             };
             let file = key_file(&public, &private, state.secret.is_none())?;
-            tpm.keep(generate, Made::Imported, &public, file, bound)
+            tpm.keep(device, generate, Made::Imported, &public, file, bound)
         })
     }
 }

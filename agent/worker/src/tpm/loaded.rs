@@ -79,7 +79,7 @@ impl Loaded {
             return Ok(found.1);
         }
         while self.live.len() >= self.slots {
-            self.make_room(context);
+            self.put_away(context);
         }
         let handle = match self.restore(context, id)? {
             Some(handle) => handle,
@@ -152,10 +152,21 @@ impl Loaded {
         Ok(handle)
     }
 
+    /// Sees to it that there is a slot for something that is not kept.
+    pub(super) fn leave_room(&mut self, context: &mut Context) {
+        if self.live.len() >= self.slots {
+            self.put_away(context);
+        }
+    }
+
     /// Puts the key away that was used longest ago.
     pub(super) fn make_room(&mut self, context: &mut Context) {
         // The TPM has fewer slots than it said, or others use some.
         self.slots = self.live.len().clamp(1, self.slots);
+        self.put_away(context);
+    }
+
+    fn put_away(&mut self, context: &mut Context) {
         if !self.live.is_empty() {
             let (_, handle) = self.live.remove(0);
             flush(context, handle.into());

@@ -15,7 +15,7 @@ use super::report::report;
 use super::session::Session;
 use super::store::{Entry, Made};
 use super::template::{Origin, Unique, template};
-use super::{Failure, Repeat, State, Tpm, storage_root};
+use super::{Failure, Repeat, State, Tpm, pin, storage_root};
 
 impl Session<'_> {
     pub(super) fn make(&self, generate: &Generate, bound: Option<&Bound>) -> Result<KeyReport> {
@@ -42,7 +42,7 @@ impl Session<'_> {
                 .into());
             }
             let file = key_file(&public, &private, state.secret.is_none())?;
-            tpm.keep(generate, Made::Generated, &public, file, bound)
+            tpm.keep(device, generate, Made::Generated, &public, file, bound)
         })
     }
 }
@@ -55,16 +55,15 @@ pub(super) fn create(
     data: Option<&SensitiveData>,
 ) -> std::result::Result<(Public, Private), Error> {
     device.run(|device| {
+        device.loaded.leave_room(&mut device.context);
         let srk = device.srk;
         let secret = state
             .secret
             .as_ref()
             .map(|secret| Auth::try_from(secret.expose()));
         let auth = secret.transpose()?;
-        let session = match auth.is_some() || data.is_some() {
-            true => device.session(Secrecy::Question)?,
-            false => AuthSession::Password,
-        };
+        // Also where nothing is secret: its answer is the TPM's, whose storage root key is known.
+        let session = device.session(Secrecy::Question)?;
         let made = device
             .context
             .execute_with_session(Some(session), |context| {
@@ -77,15 +76,20 @@ pub(super) fn create(
 impl Tpm {
     /// That nothing has the id: a second key in its place is somebody's mistake.
     pub(super) fn is_free(&self, generate: &Generate) -> Result<()> {
+        if generate.id == pin::id() {
+            return Err(BackendError::Invalid("the nil UUID is no key's".to_owned()));
+        }
         match self.store.get(generate.id)? {
             None => Ok(()),
             Some(_) => Err(BackendError::Exists(generate.id.to_string())),
         }
     }
 
-    /// Writes the file of a key that the TPM has wrapped, to the disk. Only then it is there.
+    /// Has the TPM load a key that it has wrapped, and writes its file to the disk. Only then it is
+    /// there.
     pub(super) fn keep(
         &self,
+        device: &mut Device,
         generate: &Generate,
         made: Made,
         public: &Public,
@@ -101,6 +105,7 @@ impl Tpm {
             ))
             .into());
         }
+        proves_loadable(device, &key)?;
         let entry = Entry {
             label: generate.label.clone(),
             made,
@@ -114,6 +119,21 @@ impl Tpm {
         report.blob = self.file_of(generate.id)?;
         Ok(report)
     }
+}
+
+/// That the TPM takes back what it gave.
+fn proves_loadable(device: &mut Device, key: &KeyFile) -> std::result::Result<(), Failure> {
+    let public = public_of(key)?;
+    let private = Private::try_from(key.private.get(2..).unwrap_or_default())?;
+    Ok(device.run(|device| {
+        device.loaded.leave_room(&mut device.context);
+        let srk = device.srk;
+        let session = Some(AuthSession::Password);
+        let handle = device.context.execute_with_session(session, |context| {
+            context.load(srk, private.clone(), public.clone())
+        })?;
+        device.context.flush_context(handle.into())
+    })?)
 }
 
 /// Whether the TPM can make such a key, and then do anything with it.

@@ -59,7 +59,7 @@ impl Lockout {
         if tries != PinTries::Blocked {
             return Ok(None);
         }
-        let interval = variable(context, PropertyTag::LockoutInterval)?;
+        let interval = variable(context, PropertyTag::LockoutInterval)?.unwrap_or_default();
         let interval = Duration::from_secs(interval.into());
         let now = Instant::now();
         let goes_on = known.filter(|known| {
@@ -84,25 +84,31 @@ impl Lockout {
 /// What the TPM says about wrong tries. The count is that of all its objects, also of others.
 pub(super) fn tries(context: &mut Context) -> std::result::Result<PinTries, Error> {
     let permanent = variable(context, PropertyTag::Permanent)?;
-    if permanent & IN_LOCKOUT != 0 {
-        return Ok(PinTries::Blocked);
-    }
     let wrong = variable(context, PropertyTag::LockoutCounter)?;
     let most = variable(context, PropertyTag::MaxAuthFail)?;
-    Ok(match most.saturating_sub(wrong) {
-        _ if wrong == 0 => PinTries::Unknown,
-        0 | 1 => PinTries::Final,
+    Ok(judge(permanent, wrong, most))
+}
+
+/// What the three numbers mean. One that the TPM does not give says nothing good.
+fn judge(permanent: Option<u32>, wrong: Option<u32>, most: Option<u32>) -> PinTries {
+    match (permanent, wrong, most) {
+        (Some(permanent), _, _) if permanent & IN_LOCKOUT != 0 => PinTries::Blocked,
+        (Some(_), Some(wrong), Some(most)) => match most.saturating_sub(wrong) {
+            0 | 1 => PinTries::Final,
+            _ if wrong == 0 => PinTries::Unknown,
+            _ => PinTries::Low,
+        },
         _ => PinTries::Low,
-    })
+    }
 }
 
 /// A property that changes.
-fn variable(context: &mut Context, tag: PropertyTag) -> std::result::Result<u32, Error> {
+fn variable(context: &mut Context, tag: PropertyTag) -> std::result::Result<Option<u32>, Error> {
     let (data, _) = context.get_capability(CapabilityType::TpmProperties, tag.into(), 1)?;
     let CapabilityData::TpmProperties(list) = data else {
-        return Ok(0);
+        return Ok(None);
     };
-    Ok(list.find(tag).map_or(0, |property| property.value()))
+    Ok(list.find(tag).map(|property| property.value()))
 }
 
 /// Has the TPM give what is sealed under the PIN. The PIN itself is only proved, in a session that
@@ -173,6 +179,9 @@ impl Tpm {
                     "this token has no PIN; one with a PIN is made by `keyward init`".to_owned(),
                 )
             })?;
+            // What can fail comes before the change: after it nothing may say that it was not made.
+            let secret = unseal(device, &entry.key, &change.old)?;
+            let report = self.report(state, device)?;
             let (srk, new) = (device.srk, auth_value(&change.new)?);
             let private = with_object(
                 device,
@@ -184,13 +193,16 @@ impl Tpm {
                 },
             )?;
             entry.key = key_file(&public_of(&entry.key)?, &private)?;
-            self.store
-                .replace(id(), &entry)
-                .map_err(BackendError::from)?;
-            if state.secret.is_none() {
-                state.secret = Some(unseal(device, &entry.key, &change.new)?);
-            }
-            self.report(state, device)
+            self.store.replace(id(), &entry).map_err(|error| {
+                BackendError::DeviceFailed(format!(
+                    "whether the PIN is the old one or the new one is not known: {error}"
+                ))
+            })?;
+            state.secret = Some(secret);
+            Ok(TokenReport {
+                logged_in: true,
+                ..report
+            })
         })
     }
 }
@@ -204,6 +216,7 @@ fn with_object<T>(
     act: impl Fn(&mut Context, KeyHandle) -> std::result::Result<T, Error>,
 ) -> std::result::Result<T, Failure> {
     let public = public_of(file)?;
+    check_file(file, &public)?;
     let private = Private::try_from(file.private.get(2..).unwrap_or_default())?;
     if device.run(|device| tries(&mut device.context))? == PinTries::Blocked {
         // The TPM would refuse the right one too.
@@ -241,11 +254,28 @@ fn proved<T>(
         .context
         .execute_with_session(Some(session), |context| act(context, object));
     done.map_err(|error| match next(error) {
-        Next::WrongAuth => BackendError::PinIncorrect.into(),
-        Next::Lockout => BackendError::PinBlocked.into(),
-        Next::Connect => Failure::Tpm(error),
-        _ => answer(error).into(),
+        Next::WrongAuth => BackendError::PinIncorrect,
+        Next::Lockout => BackendError::PinBlocked,
+        // The TPM may have counted it: it must not look like a PIN that never got there.
+        Next::Connect => BackendError::DeviceFailed(
+            "the TPM's answer to the PIN did not come, and whether it was a try is not known"
+                .to_owned(),
+        ),
+        _ => answer(error),
     })
+    .map_err(Failure::from)
+}
+
+/// That a file is one of what a PIN opens: wrong tries at another object would not be counted, or
+/// be taken for wrong PINs.
+fn check_file(file: &KeyFile, public: &Public) -> Result<()> {
+    let wanted = template::sealed()?.object_attributes();
+    match file.kind == Kind::Sealed && public.object_attributes() == wanted {
+        true => Ok(()),
+        false => Err(BackendError::Refused(
+            "the file of the PIN holds something else; put back a copy of it".to_owned(),
+        )),
+    }
 }
 
 fn check_new(pin: &SecretBytes) -> Result<()> {
@@ -285,4 +315,32 @@ fn key_file(public: &Public, private: &Private) -> Result<KeyFile> {
         kind: Kind::Sealed,
         ..super::make::key_file(public, private, false)?
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_try_is_one_however_many_there_were() {
+        for (permanent, wrong, most, wanted) in [
+            (Some(0), Some(0), Some(32), PinTries::Unknown),
+            (Some(0), Some(1), Some(32), PinTries::Low),
+            (Some(0), Some(31), Some(32), PinTries::Final),
+            (Some(0), Some(0), Some(1), PinTries::Final),
+            (Some(0), Some(0), Some(0), PinTries::Final),
+            (Some(0), Some(9), Some(3), PinTries::Final),
+            (Some(IN_LOCKOUT), Some(0), Some(32), PinTries::Blocked),
+            (Some(IN_LOCKOUT), None, None, PinTries::Blocked),
+            (None, Some(0), Some(32), PinTries::Low),
+            (Some(0), None, Some(32), PinTries::Low),
+            (Some(0), Some(0), None, PinTries::Low),
+        ] {
+            assert_eq!(
+                judge(permanent, wrong, most),
+                wanted,
+                "{wrong:?} of {most:?}"
+            );
+        }
+    }
 }

@@ -81,6 +81,9 @@ pub(super) fn silent(error: Error) -> BackendError {
             "the TPM went while it was asked what it is: {}",
             describe(error)
         )),
+        Next::Again => {
+            BackendError::Busy(format!("the TPM is busy with itself: {}", describe(error)))
+        }
         _ => BackendError::DeviceFailed(format!(
             "the TPM does not say what it is: {}",
             describe(error)

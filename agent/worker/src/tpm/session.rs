@@ -21,7 +21,7 @@ use super::loaded::Blob;
 use super::policy::Bound;
 use super::report::{self, kind};
 use super::store::Entry;
-use super::{Failure, MOST_BLOBS, Repeat, State, Tpm, about_file};
+use super::{Failure, MOST_BLOBS, Repeat, State, Tpm, about_file, pin};
 
 /// What one thread works with.
 pub struct Session<'a> {
@@ -137,8 +137,20 @@ pub(super) fn not_loaded(device: &mut Device, id: VersionId, error: Error) -> Fa
 }
 
 impl Tpm {
+    /// Forgets what is known of a key: it is asked of the disk and the TPM again.
+    fn forget(&self, id: VersionId) {
+        let mut state = self.lock();
+        state.blobs.remove(&id);
+        if let Some(device) = &mut state.device {
+            device.loaded.remove(&mut device.context, id);
+        }
+    }
+
     /// The file of a key, read once.
     pub(super) fn blob(&self, state: &mut State, id: VersionId) -> Result<Arc<Blob>> {
+        if id == pin::id() {
+            return Err(BackendError::KeyNotFound);
+        }
         if let Some(blob) = state.blobs.get(&id) {
             return Ok(Arc::clone(blob));
         }
@@ -202,7 +214,8 @@ impl keyward_backend::Session for Session<'_> {
     }
 
     fn inspect(&mut self, id: VersionId) -> Result<Option<KeyReport>> {
-        // That the TPM loads it is part of how it is.
+        // That its file is there and the TPM loads it is part of how it is.
+        self.tpm.forget(id);
         let tpm = self.tpm;
         let shown = tpm.with(Repeat::Yes, |state, device| {
             tpm.check_login(state)?;
@@ -223,6 +236,9 @@ impl keyward_backend::Session for Session<'_> {
         let tpm = self.tpm;
         tpm.with(Repeat::Yes, |state, device| {
             tpm.check_login(state)?;
+            if id == pin::id() {
+                return Ok(());
+            }
             tpm.store.remove(id)?;
             state.blobs.remove(&id);
             device.loaded.remove(&mut device.context, id);

@@ -20,6 +20,9 @@ use super::reach::silent;
 /// Where it is (TCG TPM v2.0 Provisioning Guidance §7.8).
 pub(super) const HANDLE: u32 = 0x8100_0001;
 
+/// How an administrator makes one that fits.
+const ANEW: &str = "tpm2_evictcontrol -C o -c 0x81000001, then `keyward init`; what was made below the old one is lost";
+
 /// Finds it, and checks that it is one.
 ///
 /// # Errors
@@ -43,13 +46,20 @@ pub(super) fn find(context: &mut Context) -> Result<KeyHandle> {
         && attributes.fixed_tpm()
         && attributes.fixed_parent()
         && attributes.user_with_auth();
-    match is_storage {
-        true => Ok(srk),
-        false => Err(BackendError::DeviceFailed(format!(
+    if !is_storage {
+        return Err(BackendError::DeviceFailed(format!(
             "what the TPM has at {HANDLE:#x} is no storage key of this TPM alone; \
              `tpm2_readpublic -c {HANDLE:#x}` shows it"
-        ))),
+        )));
     }
+    // Else each load of a key would be a try at it, and no key could be loaded during a lockout.
+    if !attributes.no_da() {
+        return Err(BackendError::DeviceFailed(format!(
+            "the storage root key at {HANDLE:#x} counts for the dictionary attack lockout (it is not \
+             noda), which every use of a key would be exposed to; make it anew: {ANEW}"
+        )));
+    }
+    Ok(srk)
 }
 
 /// Makes it, with the template that everybody uses (TCG EK Credential Profile §B.4.4 applied to the
@@ -82,7 +92,9 @@ pub(super) fn make(context: &mut Context) -> Result<()> {
         .map_err(|error| match next(error) {
             Next::WrongAuth => BackendError::Refused(
                 "the TPM's owner hierarchy has an authorization value, which keyward does not ask for; \
-                 make the storage root key with `tpm2_createprimary -P` and `tpm2_evictcontrol -P`"
+                 make the storage root key with its -P: tpm2_createprimary -C o -P AUTH -G ecc -a \
+                 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|decrypt' -c root.ctx \
+                 && tpm2_evictcontrol -C o -P AUTH -c root.ctx 0x81000001"
                     .to_owned(),
             ),
             _ => BackendError::Refused(format!(
