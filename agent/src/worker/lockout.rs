@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use keyward_backend::message::{Outcome, Work};
+use keyward_backend::token::PinTries;
 use keyward_backend::{BackendError, TokenReport};
 use keyward_protocol::Failure;
 
@@ -32,8 +33,14 @@ impl Token {
         if let Ok(Some(Outcome::Token(now))) = tokio::time::timeout(PATIENCE, self.ask(&open)).await
             && let Some(report) = &mut *self.report.borrow_mut()
         {
+            let is_over =
+                report.pin_tries == PinTries::Blocked && now.pin_tries != PinTries::Blocked;
             report.pin_tries = now.pin_tries;
             report.lockout_seconds = now.lockout_seconds;
+            // Why it took no PIN holds no longer.
+            if is_over && let State::Locked(why) = &mut *self.state.borrow_mut() {
+                *why = None;
+            }
         }
     }
 }
@@ -59,7 +66,6 @@ pub(super) fn blocked(token: &str, report: &TokenReport) -> Failure {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use keyward_backend::TokenIdentity;
-    use keyward_backend::token::PinTries;
 
     use super::*;
 

@@ -184,6 +184,7 @@ fn a_lockout_is_shown_and_costs_no_try() {
     let problem = daemon.token("main").problem.unwrap_or_default();
     assert!(problem.contains("lock"), "{problem}");
     allow_tries(tpm, 3);
+    assert_eq!(daemon.token("main").problem, None, "the lockout is over");
     unlock(&daemon, TPM_PIN).expect("the lockout is over");
     daemon.create_signer("k");
     // What was unlocked goes on in a lockout: the keys are not under its protection.
