@@ -27,7 +27,7 @@ use keyward_protocol::{ErrorCode, Failure};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-pub(in crate::request) use self::accept::accept_registry;
+pub(in crate::request) use self::accept::{accept_registry, suspend_half_destroyed};
 
 use super::answer::audit_unavailable;
 use super::{Entry, Origin};

@@ -5,9 +5,14 @@ use std::{
     process::{Command, Stdio},
 };
 
-use keyward_client::protocol::{Purpose, backup::Content, operation::LoginState};
+use keyward_client::protocol::{
+    KeyState, Purpose,
+    backup::Content,
+    operation::{AcceptRegistry, Describe, LoginState},
+};
 use keyward_tests::{Daemon, Setup, Site, request, site::program};
 use rustix::process::Signal;
+use serde_json::json;
 
 use crate::backup::{backup, restore};
 
@@ -74,6 +79,39 @@ fn a_backup_does_not_make_it_the_right_one() {
         Purpose::Sign,
         keyward_client::protocol::KeyType::P256,
     );
+}
+
+#[test]
+fn a_key_whose_destruction_was_begun_comes_back_suspended() {
+    for by_restoration in [false, true] {
+        let mut daemon = rolled_back();
+        let describe = || Describe { key: "old".into() };
+        let key = daemon.client().call(describe()).expect("a key");
+        let copy = backup(&mut daemon.client());
+        daemon.terminate();
+        let version = &key.versions[0].id;
+        daemon.intend(&json!({
+            "op": "destroy", "key": key.id, "version": version, "token": "main", "places": 1,
+        }));
+        daemon.start_again();
+        assert_refused(&daemon);
+        let op = if by_restoration {
+            let restored = restore(&daemon, &copy, false).unwrap();
+            assert!(restored.kept[0].starts_with(&key.id), "{:?}", restored.kept);
+            "restore"
+        } else {
+            daemon.client().call(AcceptRegistry {}).unwrap();
+            "accept-registry"
+        };
+        let key = daemon.client().call(describe()).expect("a key");
+        assert_eq!((key.state, key.destruction), (KeyState::Suspended, None));
+        let records = daemon.audit();
+        let outcome = records.iter().rfind(|record| record["op"] == op).unwrap();
+        let detail = outcome["detail"].as_str().unwrap();
+        assert!(detail.contains(&key.id), "{detail}");
+        daemon.restart();
+        assert_eq!(daemon.status().management_refused, None);
+    }
 }
 
 #[test]

@@ -61,6 +61,19 @@ impl Merge {
 }
 
 impl Plan {
+    /// Without the keys that something else has hold of.
+    #[must_use]
+    pub fn without(mut self, is_held: impl Fn(Uuid) -> bool) -> Self {
+        let held: BTreeSet<Uuid> = self.keys().filter(|id| is_held(*id)).collect();
+        self.added
+            .retain(|key| !held.contains(&Uuid::from_bytes(*key.id)));
+        self.merged.retain(|merge| !held.contains(&merge.key));
+        self.kept.extend(held.iter().map(|id| {
+            format!("{id}: it is just being changed, or a change of it waits for a token; restore again when that has ended")
+        }));
+        self
+    }
+
     /// With the copy's files of keys: those whose places are entered with it. What the registry has
     /// keeps its own.
     ///

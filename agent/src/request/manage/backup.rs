@@ -14,6 +14,7 @@ use keyward_protocol::operation::{Backup, BackupPart, Restore, Restored};
 use keyward_protocol::{ErrorCode, Failure};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 pub use self::slots::Copies;
 
@@ -94,11 +95,11 @@ impl With<'_> {
         let (dry_run, bytes) = document;
         let content = Content::from_document(&bytes).map_err(|error| refused(&error))?;
         drop(bytes);
-        let plan = {
+        let mut plan = {
             let registry = self.agent.registry.borrow();
             let plan = registry
                 .plan(&content.tokens, &content.keys)
-                .and_then(|plan| plan.with_blobs(&content.blobs));
+                .and_then(|plan| plan.without(is_busy(self.agent)).with_blobs(&content.blobs));
             plan.map_err(|error| invalid(format!("the backup can't be taken over: {error}")))?
         };
         entry.detail = Some(format!(
@@ -115,7 +116,7 @@ impl With<'_> {
             {
                 detail.push_str(&format!("; accepts another registry: {why}"));
             }
-            self.carry_out(&content, entry).await?;
+            plan = self.carry_out(&content, entry).await?;
         }
         Ok(Restored {
             complete: true,
@@ -184,21 +185,26 @@ impl With<'_> {
     }
 
     /// The intent, and then all of it in one transaction.
-    async fn carry_out(&self, content: &Content, entry: &mut Entry) -> Result<(), Failure> {
+    async fn carry_out(&self, content: &Content, entry: &mut Entry) -> Result<Plan, Failure> {
         let agent = self.agent;
         intend(agent, self.origin, "restore", entry).await?;
-        {
+        let mut plan = {
             // The disk was waited for: what is written is compared with what is there now.
             let mut registry = agent.registry.borrow_mut();
             let plan = registry
                 .plan(&content.tokens, &content.keys)
-                .and_then(|plan| plan.with_blobs(&content.blobs));
+                .and_then(|plan| plan.without(is_busy(agent)).with_blobs(&content.blobs));
             let plan = plan.map_err(|error| invalid(error.to_string()))?;
             registry
                 .restore(&plan)
                 .map_err(|error| registry_failed(&error))?;
-        }
+            plan
+        };
         if agent.management_refused.borrow().is_some() {
+            if let Some(words) = super::suspend_half_destroyed(agent)? {
+                entry.note(&words);
+                plan.kept.insert(0, words);
+            }
             // It is what a registry that was lost is mended by.
             super::accept_registry(agent)
                 .map_err(|error| crate::request::answer::audit_unavailable(&error))?;
@@ -208,7 +214,18 @@ impl With<'_> {
         for token in agent.tokens.values() {
             token.look_again();
         }
-        Ok(())
+        Ok(plan)
+    }
+}
+
+/// Whether a key is being changed, or a change of it is to be finished: what a copy adds to it could
+/// be undone with that, or be forgotten. Where another registry is accepted nothing is finished.
+fn is_busy(agent: &Agent) -> impl Fn(Uuid) -> bool {
+    move |id| {
+        let finishes = agent.management_refused.borrow().is_none();
+        let open = agent.open_intents.borrow();
+        let is_open = open.iter().any(|i| i.key == Some(id) && i.token.is_some());
+        agent.changing.borrow().contains(&id) || (finishes && is_open)
     }
 }
 

@@ -66,6 +66,13 @@ impl With<'_> {
             };
             ended.push(Ended { intent, outcome });
         }
+        // What came since the tokens were listed is another destruction's.
+        let now = agent.registry.borrow().key(&key.id_text);
+        if failed.is_none() && now.is_some_and(|now| now.state != KeyState::Destroyed) {
+            let words = "what there was of the key is destroyed, and it has got more since";
+            let failure = Failure::new(ErrorCode::WrongState, words);
+            failed = Some(failure.hint(format!("keyward key destroy {} --now", op.key)));
+        }
         let left = tokens.iter().map(|token| token.name());
         let left: Vec<_> = left.filter(|name| !done.contains(name)).collect();
         if begun && tokens.len() > 1 {
@@ -80,7 +87,9 @@ impl With<'_> {
         }
         let result = match failed {
             None => Ok(Done {}),
-            Some(failure) if begun => Err(half_done(failure, &op.key, &done, &left)),
+            Some(failure) if begun && !ended.iter().all(Ended::is_done) => {
+                Err(half_done(failure, &op.key, &done, &left))
+            }
             Some(failure) => Err(failure),
         };
         let ending = match &result {
@@ -119,13 +128,17 @@ impl With<'_> {
     ) -> Result<(), Failure> {
         if let Some(token) = token {
             self.destroy_objects(token, key, begun).await?;
+            *begun = true;
         }
-        *begun = true;
         let name = token.map(Token::name);
+        let newest = key.versions.last().map_or(0, |version| version.number);
         let mut registry = self.agent.registry.borrow_mut();
-        match registry.destroy_on(key.id, name.as_slice(), u32::MAX) {
+        match registry.destroy_on(key.id, name.as_slice(), newest) {
             // An earlier intent was ended meanwhile.
-            Ok(_) | Err(RegistryError::Destroyed(_)) => Ok(()),
+            Ok(_) | Err(RegistryError::Destroyed(_)) => {
+                *begun = true;
+                Ok(())
+            }
             Err(error) => Err(registry_failed(&error)),
         }
     }

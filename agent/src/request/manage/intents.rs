@@ -18,6 +18,13 @@ pub(super) struct Ended {
     pub(super) outcome: Option<Outcome>,
 }
 
+impl Ended {
+    /// Whether it was done.
+    pub(super) const fn is_done(&self) -> bool {
+        matches!(self.outcome, Some(Outcome::Ok))
+    }
+}
+
 /// Writes an intent for each token. If one can't be written, those before it are closed as failed:
 /// nothing was begun, and nothing may be later.
 pub(super) async fn intend_each(
