@@ -28,6 +28,9 @@ pub struct OpenIntent {
     /// To destroy: on how many tokens the key was.
     #[serde(default)]
     pub places: Option<usize>,
+    /// What the token was pinned to.
+    #[serde(default)]
+    pub device: Option<String>,
     /// The registry before it.
     pub registry: Option<RegistryMark>,
 }
@@ -60,6 +63,7 @@ impl Change {
             token: record.token.map(str::to_owned),
             fresh: record.fresh,
             places: record.places,
+            device: record.device.map(str::to_owned),
             registry: record.registry,
         });
         Self::some(opens, record.kind, record.intent, record.registry)
@@ -78,6 +82,7 @@ impl Change {
             token: stored.token,
             fresh: stored.fresh,
             places: stored.places,
+            device: stored.device,
             registry: stored.registry,
         });
         Self::some(opens, stored.kind, stored.intent, stored.registry)

@@ -114,6 +114,9 @@ pub struct Record<'a> {
     /// An intent to destroy: on how many tokens the key was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub places: Option<usize>,
+    /// An intent: manufacturer, model and serial of what the token was pinned to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<&'a str>,
     /// The number of the intent that this is the outcome of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intent: Option<u64>,
@@ -149,6 +152,7 @@ impl<'a> Record<'a> {
             length: None,
             fresh: false,
             places: None,
+            device: None,
             intent: None,
             registry: None,
             cut: None,
@@ -250,6 +254,7 @@ pub(super) struct Stored<'a> {
     #[serde(default)]
     pub(super) fresh: bool,
     pub(super) places: Option<usize>,
+    pub(super) device: Option<String>,
     pub(super) intent: Option<u64>,
     pub(super) registry: Option<RegistryMark>,
 }

@@ -60,12 +60,18 @@ pub(in crate::request) async fn intend(
     record.length = entry.length.map(|length| length as u64);
     record.fresh = entry.fresh;
     record.places = entry.places;
+    let device = entry.token.as_deref().and_then(|token| {
+        let registry = agent.registry.borrow();
+        registry.token_identity(token).map(ToString::to_string)
+    });
+    record.device = device.as_deref();
     record.registry = match op {
         // A person has said that it is the right one.
         "accept-registry" => Some(mark(agent)),
         _ => accepted_mark(agent),
     };
     record.detail = entry.detail.as_deref();
+    let registry = record.registry;
     let seq = agent
         .audit
         .append(reservation, &record)
@@ -81,7 +87,8 @@ pub(in crate::request) async fn intend(
         alias: entry.alias.clone(),
         fresh: entry.fresh,
         places: entry.places,
-        registry: record.registry,
+        device,
+        registry,
     })
 }
 

@@ -170,6 +170,31 @@ impl Enroller {
         let Ok(room) = self.0.audit.reserve() else {
             return false;
         };
+        let became = match self.elsewhere(token, intent) {
+            Some(became) => became,
+            None => self.became(token, intent).await,
+        };
+        let Some((outcome, detail)) = became else {
+            return false;
+        };
+        let detail = detail.as_str();
+        tracing::info!(
+            intent = intent.audit_id,
+            op = intent.op,
+            detail,
+            "finished an interrupted change"
+        );
+        let mut record = Record::new(Kind::ManageOutcome, &intent.op);
+        record.key = intent.key;
+        record.version = intent.version_id.map(VersionId::from);
+        record.token = Some(token.name());
+        record.intent = Some(intent.audit_id);
+        record.detail = Some(detail);
+        self.tell_in(room, record, outcome).await.is_ok()
+    }
+
+    /// What became of an intent; `None` if the token could not be asked.
+    async fn became(&self, token: &Token, intent: &OpenIntent) -> Option<(Outcome, String)> {
         let version = intent.version_id.map(VersionId::from);
         let (outcome, detail) = match (intent.op.as_str(), intent.key, version) {
             ("create" | "import" | "rotate", Some(key), Some(version))
@@ -181,14 +206,14 @@ impl Enroller {
             ("create" | "import" | "rotate", _, Some(version)) if intent.fresh => {
                 // What is under way may be the very generation that is to be undone.
                 if !token.is_idle() || !token.destroy_orphan(version).await.is_gone() {
-                    return false;
+                    return None;
                 }
                 let failed = Outcome::Failed(ErrorCode::TokenFailed);
                 (failed, "undone: the orphan is destroyed")
             }
             ("destroy", Some(key), Some(newest)) => {
                 match self.destroy_rest(token, key, newest, intent).await {
-                    Rest::Waits => return false,
+                    Rest::Waits => return None,
                     Rest::Gone(words) => (Outcome::Ok, words),
                     Rest::All => {
                         self.give_up(intent).await;
@@ -199,19 +224,49 @@ impl Enroller {
             }
             _ => UNKNOWN,
         };
-        tracing::info!(
-            intent = intent.audit_id,
-            op = intent.op,
-            detail,
-            "finished an interrupted change"
-        );
-        let mut record = Record::new(Kind::ManageOutcome, &intent.op);
-        record.key = intent.key;
-        record.version = version;
-        record.token = Some(token.name());
-        record.intent = Some(intent.audit_id);
-        record.detail = Some(detail);
-        self.tell_in(room, record, outcome).await.is_ok()
+        Some((outcome, detail.to_owned()))
+    }
+
+    /// What became of an intent on a device that another one has taken the place of: nobody knows,
+    /// and nobody can ask it any more. What was to be destroyed there is no longer looked for.
+    /// `Some(None)`: that can't be entered now.
+    fn elsewhere(&self, token: &Token, intent: &OpenIntent) -> Option<Option<(Outcome, String)>> {
+        let device = intent.device.as_deref()?;
+        let version = intent.version_id.map(VersionId::from);
+        let is_there = |(key, version)| self.has(token, key, version);
+        let has = intent.key.zip(version).is_some_and(is_there);
+        let mut registry = self.0.registry.borrow_mut();
+        let now = registry.token_identity(token.name());
+        if now.is_none_or(|now| now.to_string() == device) {
+            return None;
+        }
+        let what = match intent.op.as_str() {
+            "destroy" => {
+                let key = intent.key.and_then(|id| registry.key(&id.to_string()));
+                let newest = key.as_ref().and_then(|key| {
+                    let mut versions = key.versions.iter();
+                    versions.find(|version| Some(version.id.uuid()) == intent.version_id)
+                });
+                if let (Some(key), Some(newest)) = (&key, newest) {
+                    match registry.destroy_on(key.id, &[token.name()], newest.number) {
+                        Ok(_) | Err(RegistryError::Destroyed(_)) => {}
+                        Err(error) => {
+                            tracing::error!(%error, "the registry can't be changed");
+                            return Some(None);
+                        }
+                    }
+                }
+                "destroyed"
+            }
+            "create" | "import" | "rotate" if !has => "undone",
+            _ => return None,
+        };
+        Some(Some((
+            Outcome::Failed(ErrorCode::TokenChanged),
+            format!(
+                "not known to be {what} on {device}, in the place of which another token was accepted"
+            ),
+        )))
     }
 
     /// Whether the registry has the version, on this token.
@@ -246,6 +301,7 @@ impl Enroller {
                 && other.audit_id != intent.audit_id
         });
         let mut tokens = BTreeSet::from([token.name()]);
+        let (mut looked, mut found) = (false, false);
         for version in key.versions.iter().filter(|v| v.number <= newest.number) {
             for place in &version.placements {
                 if !is_last && place.token != token.name() {
@@ -254,6 +310,9 @@ impl Enroller {
                 let Ok(token) = self.0.token(Some(&place.token)) else {
                     return Rest::Waits;
                 };
+                let there = token.ask(&Work::Inspect(version.id)).await;
+                looked = true;
+                found |= !matches!(there, Some(Found::Key(None)));
                 match token.destroy_orphan(version.id).await {
                     Orphan::Gone => {}
                     Orphan::Refused if self.has_all(&key, newest.number, intent).await => {
@@ -271,6 +330,9 @@ impl Enroller {
             .borrow_mut()
             .destroy_on(id, &tokens, newest.number);
         match entered {
+            Ok(key) if key.state == KeyState::Destroyed && looked && !found => {
+                Rest::Gone("finished: the key is destroyed, and nothing of it was there any more")
+            }
             Ok(key) if key.state == KeyState::Destroyed => {
                 Rest::Gone("finished: the key is destroyed")
             }

@@ -1,19 +1,24 @@
 //! A key that several tokens have is destroyed on each of them, or says what is left.
 
+use keyward_backend::VersionId;
+use keyward_backend::message::{Outcome, Work};
 use keyward_client::protocol::{
     ErrorCode, KeyState, KeyType, Purpose, SecretBytes,
     operation::{
-        Describe, Destroy, Enable, Import, KeyDescription, KeyMaterial, LoginState, Mac, Rotate,
-        VerifyMac,
+        AcceptToken, Describe, Destroy, Disable, Enable, Import, KeyDescription, KeyMaterial,
+        LoginState, Mac, Rotate, VerifyMac,
     },
 };
 use keyward_tests::{
-    Daemon, Fault, PATIENCE, Setup, TokenSetup,
+    Daemon, Fault, PATIENCE, Setup, TokenSetup, Worker,
     request::{refused, sign},
     wait_for,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::backup::{backup, restore};
 
 const CKR_ACTION_PROHIBITED: u64 = 0x1b;
 const CKR_DEVICE_ERROR: u64 = 0x30;
@@ -300,6 +305,80 @@ fn a_key_that_has_lost_one_of_its_objects_is_out_of_use_until_the_other_is_gone(
     let done = daemon.client().call(destroy("k"));
     done.expect("what the token calls by another handle is found again");
     assert_eq!(fault.calls("C_DestroyObject"), before + 3);
+}
+
+#[test]
+fn where_another_token_was_accepted_nobody_knows_what_is_left_on_the_one_before() {
+    let mut daemon = Daemon::start(Setup::new().token(TokenSetup::new("main").fault()));
+    daemon.wait_for_token("main", LoginState::Unlocked);
+    let key = daemon.create_signer("k");
+    let device = daemon.token("main").identity.expect("it is pinned");
+    let fault = daemon.fault("main");
+    fault.set("C_DestroyObject", &Fault::Error(CKR_DEVICE_ERROR));
+    refused(daemon.client().call(destroy("k")));
+    daemon.terminate();
+    let fault = daemon.fault("main");
+    fault.clear("C_DestroyObject");
+    fault.set("C_GetTokenInfo", &Fault::Serial("0123456789"));
+    let destroyed = fault.calls("C_DestroyObject");
+    daemon.start_again();
+    daemon.wait_for_token("main", LoginState::Changed);
+    let accept = AcceptToken {
+        token: "main".into(),
+    };
+    daemon.client().call(accept).expect("accepted");
+    daemon.wait_for_token("main", LoginState::Unlocked);
+    let closed = || open(&daemon).is_empty();
+    assert!(wait_for(closed, PATIENCE), "{:?}", daemon.audit());
+    let outcomes = outcomes(&daemon);
+    let [_, outcome, detail] = outcomes.last().expect("an outcome");
+    assert_eq!(outcome, ErrorCode::TokenChanged.name());
+    let words = format!("not known to be destroyed on {device}, ");
+    assert!(detail.starts_with(&words), "{detail}");
+    assert_eq!(daemon.fault("main").calls("C_DestroyObject"), destroyed);
+    assert_eq!(described(&daemon, &key.id).state, KeyState::Destroyed);
+}
+
+#[test]
+fn what_was_not_there_is_not_called_destroyed() {
+    let mut daemon = Daemon::start(Setup::new());
+    let key = daemon.create_signer("k");
+    daemon.terminate();
+    intend(&daemon, &key, 0, "main");
+    let id = VersionId::from(Uuid::parse_str(&key.versions[0].id).unwrap());
+    let gone = Worker::ready(daemon.hsm("main"), None).call(Work::Destroy(id));
+    assert_eq!(gone, Outcome::Done);
+    daemon.start_again();
+    wait_until_destroyed(&daemon, &key.id);
+    let words = "finished: the key is destroyed, and nothing of it was there any more";
+    assert_eq!(
+        outcomes(&daemon),
+        [["main", "ok", words].map(str::to_owned)]
+    );
+}
+
+#[test]
+fn a_restoration_gives_nothing_to_a_key_that_is_being_destroyed() {
+    let (daemon, key) = a_key_on_two_tokens();
+    let disable = Disable { key: "k".into() };
+    daemon.client().call(disable).expect("suspended");
+    let copy = backup(&mut daemon.client());
+    let fault = daemon.fault("b");
+    let before = fault.calls("C_DestroyObject");
+    fault.set("C_DestroyObject", &Fault::Hang);
+    let mut client = daemon.client();
+    let ticket = client.submit(destroy("k")).unwrap();
+    client.flush().unwrap();
+    let begun = || fault.calls("C_DestroyObject") > before;
+    assert!(wait_for(begun, PATIENCE), "{}", daemon.stderr());
+    let restored = restore(&daemon, &copy, false).expect("restored");
+    assert_eq!(restored.merged, 0);
+    let words = format!("{}: it is just being changed", key.id);
+    let kept = restored.kept.iter().any(|kept| kept.starts_with(&words));
+    assert!(kept, "{:?}", restored.kept);
+    fault.clear("C_DestroyObject");
+    client.wait(ticket).expect("destroyed");
+    assert_eq!(described(&daemon, &key.id).state, KeyState::Destroyed);
 }
 
 #[test]

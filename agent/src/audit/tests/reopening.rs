@@ -31,6 +31,7 @@ fn manage(audit: &Audit) -> OpenIntent {
         token: Some("main"),
         fresh: true,
         places: None,
+        device: None,
         registry: Some(mark(4)),
         ..Record::new(Kind::ManageIntent, "create")
     };
@@ -52,6 +53,7 @@ fn manage(audit: &Audit) -> OpenIntent {
         token: Some("main".into()),
         fresh: true,
         places: None,
+        device: None,
         registry: Some(mark(4)),
     }
 }
