@@ -29,7 +29,8 @@ use zeroize::Zeroizing;
 
 use crate::agent::Agent;
 use crate::audit::{
-    Admission, AuditError, Kind, Outcome, Record, RegistryMark, Reservation, Seq, Suppressed,
+    Admission, AuditError, Kind, OpenIntent, Outcome, Record, RegistryMark, Reservation, Seq,
+    Suppressed,
 };
 use crate::caller::{Caller, CallerError};
 use crate::events::Inbox;
@@ -129,6 +130,8 @@ struct Entry {
     /// On how many tokens a key is that is to be destroyed.
     places: Option<usize>,
     intent: Option<u64>,
+    /// The intents whose outcomes are written with the record, or were just before it.
+    ended: Vec<OpenIntent>,
     registry: Option<RegistryMark>,
     detail: Option<String>,
     denied: bool,
@@ -334,10 +337,10 @@ async fn record(
     let seq = match recorded {
         Ok(Recorded::As(seq)) => seq,
         Ok(Recorded::Counted(proof)) => return answer::counted(proof, result),
-        Err(error) if class == OperationClass::Manage && result.is_ok() => {
-            return answer::not_recorded(&error);
+        Err(error) => {
+            let done = class == OperationClass::Manage && result.is_ok();
+            return unrecorded(agent, entry, done, &error);
         }
-        Err(error) => return answer::refused(&error),
     };
     match class {
         OperationClass::Read if result.is_ok() => origin.recorded.borrow_mut().push((code, seq)),
@@ -351,14 +354,23 @@ async fn record(
                 recorded.push((code, seq));
             }
             if let Err(error) = agent.audit.sync().await {
-                return match &result {
-                    Ok(_) => answer::not_recorded(&error),
-                    Err(_) => answer::refused(&error),
-                };
+                return unrecorded(agent, entry, result.is_ok(), &error);
             }
         }
     }
     answer::sealed(agent, seq, result)
+}
+
+/// The answer where the log does not have the record. What it has intents of is not ended there.
+fn unrecorded(agent: &Agent, entry: &Entry, done: bool, error: &AuditError) -> Answer {
+    for intent in &entry.ended {
+        manage::keep_open(agent, intent.clone());
+    }
+    match entry.ended.is_empty() {
+        _ if done => answer::not_recorded(error),
+        true => answer::refused(error),
+        false => answer::unknown(error),
+    }
 }
 
 /// What became of a record.

@@ -67,6 +67,18 @@ pub(super) fn not_recorded(error: &AuditError) -> Answer {
     ))
 }
 
+/// The answer where something was begun, and neither the caller nor the log can know how it ended.
+pub(super) fn unknown(error: &AuditError) -> Answer {
+    tracing::error!(%error, "the outcome of what was begun can't be written");
+    Answer(Inner::AuditUnavailable(
+        Failure::new(
+            ErrorCode::AuditUnavailable,
+            format!("it failed, but the log can't say so: {error}; what became of it is not recorded, and it may be finished later"),
+        )
+        .hint("keyward status"),
+    ))
+}
+
 /// Nothing may be done that the log can't have.
 pub(super) fn audit_unavailable(error: &AuditError) -> Failure {
     tracing::error!(%error, "the log can't be written");

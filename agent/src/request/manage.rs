@@ -78,7 +78,7 @@ pub(in crate::request) async fn intend(
         .map_err(unavailable)?;
     agent.audit.sync().await.map_err(unavailable)?;
     entry.intent = Some(seq.index());
-    Ok(OpenIntent {
+    let intent = OpenIntent {
         audit_id: seq.index(),
         op: op.into(),
         key: entry.key,
@@ -89,7 +89,9 @@ pub(in crate::request) async fn intend(
         places: entry.places,
         device,
         registry,
-    })
+    };
+    entry.ended = vec![intent.clone()];
+    Ok(intent)
 }
 
 /// What became of the intent is not known: it stays open until the token can be asked.
@@ -100,15 +102,20 @@ pub(in crate::request) fn leave_open(
     failure: Failure,
 ) -> Failure {
     entry.intent = None;
+    entry.ended.clear();
     entry.detail = Some(format!("intent {} stays open", intent.audit_id));
     keep_open(agent, intent);
     failure
 }
 
 /// Has an intent finished as soon as its token can be asked.
-fn keep_open(agent: &Agent, intent: OpenIntent) {
+pub(in crate::request) fn keep_open(agent: &Agent, intent: OpenIntent) {
     let token = intent.token.clone();
-    agent.open_intents.borrow_mut().push(intent);
+    let mut open = agent.open_intents.borrow_mut();
+    if !open.iter().any(|other| other.audit_id == intent.audit_id) {
+        open.push(intent);
+    }
+    drop(open);
     if let Some(Ok(token)) = token.map(|name| agent.token(Some(&name))) {
         token.look_again();
     }

@@ -1,5 +1,7 @@
 //! A key that several tokens have is destroyed on each of them, or says what is left.
 
+use std::process::{Command, Stdio};
+
 use keyward_backend::VersionId;
 use keyward_backend::message::{Outcome, Work};
 use keyward_client::protocol::{
@@ -11,10 +13,12 @@ use keyward_client::protocol::{
 };
 use keyward_tests::{
     Daemon, Fault, PATIENCE, Setup, TokenSetup, Worker,
+    process::pid,
     request::{refused, sign},
+    site::program,
     wait_for,
 };
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, prlimit};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -379,6 +383,47 @@ fn a_restoration_gives_nothing_to_a_key_that_is_being_destroyed() {
     fault.clear("C_DestroyObject");
     client.wait(ticket).expect("destroyed");
     assert_eq!(described(&daemon, &key.id).state, KeyState::Destroyed);
+}
+
+#[test]
+fn what_the_log_does_not_have_the_end_of_is_ended_later_and_the_caller_is_told() {
+    let site = Setup::new().token(TokenSetup::new("main").fault()).build();
+    let mut command = Command::new("sh");
+    // A file that is too long is an error then, and not the end.
+    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]);
+    command.arg(program("keywardd"));
+    command.arg("--config").arg(site.config());
+    command.stdin(Stdio::null()).stderr(Stdio::piped());
+    let daemon = Daemon::start_with(site, command);
+    daemon.wait_for_token("main", LoginState::Unlocked);
+    let key = daemon.create_signer("k");
+    let fault = daemon.fault("main");
+    fault.set("C_DestroyObject", &Fault::Error(CKR_ACTION_PROHIBITED));
+    fault.set("C_FindObjectsInit", &Fault::Hang);
+    let before = fault.calls("C_FindObjectsInit");
+    let mut client = daemon.client();
+    let ticket = client.submit(destroy("k")).unwrap();
+    client.flush().unwrap();
+    let begun = || fault.calls("C_FindObjectsInit") > before;
+    assert!(wait_for(begun, PATIENCE), "{}", daemon.stderr());
+    let limit = |current| {
+        let (pid, maximum) = (pid(daemon.pid()), None);
+        prlimit(Some(pid), Resource::Fsize, Rlimit { current, maximum }).expect("a limit");
+    };
+    limit(Some(0));
+    fault.clear("C_FindObjectsInit");
+    let failure = refused(client.wait(ticket));
+    assert_eq!(failure.code, ErrorCode::AuditUnavailable, "{failure}");
+    assert!(
+        failure.message.contains("may be finished later"),
+        "{failure}"
+    );
+    limit(None);
+    let waits = described(&daemon, "k").destruction.expect("it is open");
+    assert!(waits.contains("waits for main"), "{waits}");
+    fault.clear("C_DestroyObject");
+    daemon.kill_worker("main");
+    wait_until_destroyed(&daemon, &key.id);
 }
 
 #[test]

@@ -74,6 +74,7 @@ pub(super) fn conclude(
 ) {
     let mut open = Vec::new();
     let mut own = None;
+    let mut written = Vec::new();
     for Ended { intent, outcome } in ended {
         let is_ok = |outcome| matches!(outcome, Outcome::Ok);
         match outcome {
@@ -82,16 +83,16 @@ pub(super) fn conclude(
                 own = Some(intent);
             }
             Some(outcome) => {
-                let written = agent
-                    .audit
-                    .reserve()
-                    .is_ok_and(|room| write(agent, origin, op, entry, &intent, outcome, room));
-                if !written {
-                    open.push(intent);
+                let room = agent.audit.reserve();
+                match room.is_ok_and(|r| write(agent, origin, op, entry, &intent, outcome, r)) {
+                    true => written.push(intent),
+                    false => open.push(intent),
                 }
             }
         }
     }
+    entry.ended = written;
+    entry.ended.extend(own.clone());
     entry.intent = own.as_ref().map(|intent| intent.audit_id);
     entry.token = own.and_then(|intent| intent.token);
     if !open.is_empty() {
