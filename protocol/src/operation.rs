@@ -4,6 +4,7 @@ mod attestation;
 mod backup;
 mod certificate;
 mod envelope;
+mod export;
 mod import;
 mod lifecycle;
 mod manage;
@@ -27,6 +28,7 @@ pub use envelope::{
     DataKey, Decrypt, Decrypted, Encrypt, Encrypted, GenerateDataKey, HpkeOpen, ReEncrypt,
     ReEncrypted,
 };
+pub use export::{Export, Exported};
 pub use import::{Import, KeyMaterial};
 pub use lifecycle::{
     Alias, Disable, Enable, MarkCompromised, Recovered, Rescan, Rescanned, Rotate, Tag,
@@ -209,6 +211,8 @@ operations! {
     AcceptRegistry = 48, "accept-registry", Manage => Done;
     /// Has a token answer a challenge to its attestation key.
     ActivateCredential = 50, "activate-credential", Manage => ActivatedCredential;
+    /// The file of a key that a TPM keeps in one.
+    Export = 52, "export", Manage => Exported;
     /// The keys.
     List = 64, "list", Read => KeyList;
     /// All that is known about a key.

@@ -245,6 +245,12 @@ fn every_field_is_under_its_number() {
         }
         .into(),
         AcceptRegistry {}.into(),
+        Export {
+            key: "k".into(),
+            version: Some(2),
+            token: Some("main".into()),
+        }
+        .into(),
         Subscribe {}.into(),
         Absorb {
             stream: 3,

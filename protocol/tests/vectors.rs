@@ -295,6 +295,7 @@ fn reply_again(code: OperationCode, body: &[u8]) -> Result<Vec<u8>, CborError> {
         OperationCode::Tag => again::<operation::Tag>(body),
         OperationCode::ChangePin => again::<operation::ChangePin>(body),
         OperationCode::AcceptRegistry => again::<operation::AcceptRegistry>(body),
+        OperationCode::Export => again::<operation::Export>(body),
         OperationCode::Rescan => again::<operation::Rescan>(body),
         OperationCode::Backup => again::<operation::Backup>(body),
         OperationCode::Restore => again::<operation::Restore>(body),

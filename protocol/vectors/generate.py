@@ -379,7 +379,7 @@ OPERATIONS = {
     "encrypt": 7, "decrypt": 8, "generate-data-key": 9, "re-encrypt": 10, "wrap": 11, "mac": 12, "verify-mac": 13,
     "hpke-open": 14, "request-certificate": 15, "attest": 16, "get-attestation-key": 17, "import": 37, "rotate": 38, "enable": 39, "disable": 40,
     "mark-compromised": 41, "alias": 42, "tag": 43, "change-pin": 44, "rescan": 45, "backup": 46, "restore": 47,
-    "accept-registry": 48, "activate-credential": 50, "subscribe": 67, "absorb": 68,
+    "accept-registry": 48, "activate-credential": 50, "export": 52, "subscribe": 67, "absorb": 68,
 }
 
 
@@ -471,7 +471,7 @@ def request_file(keys):
         "activate-credential": [("shortest", {1: b""}), ("all fields", {0: "main", 1: bytes(range(40))})],
         "import": [("shortest", {0: 1, 1: [1, b"0"]}),
                    ("all fields", {0: 4, 1: [2, 8, bytes(range(32))], 2: "web", 3: ["main", "spare"], 4: [1], 5: {"b": "2", "aa": "1"}, 6: "k"}),
-                   ("PKCS#8", {0: 1, 1: [1, bytes(range(48))], 3: []})],
+                   ("PKCS#8", {0: 1, 1: [1, bytes(range(48))], 3: []}), ("the file of a TPM's key", {0: 1, 1: [3, b"-----BEGIN TSS2 PRIVATE KEY-----"]})],
         "rotate": [("all fields", {0: "k"})],
         "enable": [("all fields", {0: "k"})],
         "disable": [("all fields", {0: "k"})],
@@ -483,6 +483,7 @@ def request_file(keys):
         "backup": [("all fields", {0: 2**40})],
         "restore": [("all fields", {0: 49152, 1: b"part", 2: 49156, 3: bytes(range(32)), 4: True})],
         "accept-registry": [("shortest", {})],
+        "export": [("shortest", {0: "k"}), ("all fields", {0: "k", 1: 2, 2: "main"})],
         "subscribe": [("shortest", {})],
         "absorb": [("all fields", {0: 3, 1: 2**40, 2: b"part"})],
     }
@@ -537,7 +538,7 @@ def request_file(keys):
         ("request-certificate with three items in a name", 15, {0: "k", 2: "", 3: [[1, "a", "b"]]}),
         ("attest with a text as nonce", 16, {0: "k", 1: "0011223344556677"}),
         ("activate-credential with a text as challenge", 50, {1: "x"}),
-        ("import with an unknown kind of material", 37, {0: 1, 1: [3, b"x"]}),
+        ("import with an unknown kind of material", 37, {0: 1, 1: [4, b"x"]}),
         ("import with material as text", 37, {0: 1, 1: [1, "x"]}),
         ("import with a secret without its type", 37, {0: 4, 1: [2, b"x"]}),
         ("import with a secret of an unknown type", 37, {0: 4, 1: [2, 12, b"x"]}),
@@ -659,6 +660,7 @@ def reply_file(keys):
         ("rescan", "rescanned"): [("all fields", {0: [{0: UUID, 1: 1, 2: 4, 3: 8}], 1: 2, 2: 2**40, 3: ["why"], 4: [UUID]}),
                                   ("nothing", {0: [], 1: 0, 2: 0, 3: [], 4: []})],
         ("backup", "backup-part"): [("a part", {0: b"part", 1: 2**40, 2: 2**41}), ("the last part", {0: b"", 2: 0})],
+        ("export", "exported"): [("all fields", {0: "-----BEGIN TSS2 PRIVATE KEY-----", 1: "main", 2: 1, 3: 0x81000001})],
         ("restore", "restored"): [("done", {0: True, 1: 3, 2: 4, 3: ["alias web"]}), ("a part", {0: False, 1: 0, 2: 0, 3: []})],
         ("absorb", "absorbed"): [("a length", {0: 2**40})],
         ("status", "status-report"): [("all fields", status), ("without tokens", {k: v for k, v in {**status, 3: [], 4: []}.items() if k != 7})],

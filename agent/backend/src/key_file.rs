@@ -12,6 +12,8 @@ use der::pem::{self, LineEnding};
 use asn1::TpmKey;
 
 const LABEL: &str = "TSS2 PRIVATE KEY";
+/// The last line of a file. No line of keyward's before the PEM can be it.
+const END: &[u8] = b"\n-----END TSS2 PRIVATE KEY-----\n";
 const BEGIN: &[u8] = b"-----BEGIN TSS2 PRIVATE KEY-----";
 
 /// A key that only the TPM which made it can load, below the same parent.
@@ -84,6 +86,14 @@ impl KeyFile {
         let key = TpmKey::from_der(&der).map_err(|_| BAD_DER)?.into_file()?;
         key.check()?;
         Ok(key)
+    }
+
+    /// The first of several files that stand behind each other, and the rest.
+    #[must_use]
+    pub fn split(files: &[u8]) -> (&[u8], &[u8]) {
+        let end = files.windows(END.len()).position(|window| window == END);
+        let end = end.map_or(files.len(), |at| at.saturating_add(END.len()));
+        files.split_at_checked(end).unwrap_or((files, &[]))
     }
 
     /// The PEM, in strict DER.

@@ -10,7 +10,7 @@ use keyward_backend::{BackendError, KeyReport, VersionId};
 use keyward_protocol::{ErrorCode, KeyState};
 
 use crate::agent::Agent;
-use crate::audit::{AuditError, Kind, Outcome as Ending, Record};
+use crate::audit::{AuditError, Kind, Outcome as Ending, Record, Reservation};
 use crate::registry::Key;
 use crate::worker::Token;
 
@@ -23,9 +23,7 @@ pub(super) struct Refused(RefCell<BTreeMap<(String, VersionId), String>>);
 /// What became of one file.
 enum Placed {
     Done,
-    Refused(ErrorCode, String),
-    /// The token could not be asked.
-    Waits,
+    Refused(String),
 }
 
 /// Gives a token the files of its keys that it lacks.
@@ -53,12 +51,12 @@ pub(super) async fn give_back(agent: &Agent, token: &Token, refused: &Refused) {
         let why = match known {
             Some(why) => why,
             None => match one(agent, token, &key, id).await {
-                Placed::Waits => break,
-                became => {
-                    if tell(agent, token, &key, id, &became).await.is_err() {
+                None => break,
+                Some((room, became)) => {
+                    if tell(agent, room, token, &key, id, &became).await.is_err() {
                         break;
                     }
-                    let Placed::Refused(_, why) = became else {
+                    let Placed::Refused(why) = became else {
                         placed = true;
                         continue;
                     };
@@ -123,40 +121,47 @@ async fn there(token: &Token) -> Option<BTreeSet<VersionId>> {
     }
 }
 
-async fn one(agent: &Agent, token: &Token, key: &Key, id: VersionId) -> Placed {
+/// Gives one file back; `None` if the token can't be asked now, or the log has no room.
+async fn one(
+    agent: &Agent,
+    token: &Token,
+    key: &Key,
+    id: VersionId,
+) -> Option<(Reservation, Placed)> {
+    // Before anything is changed.
+    let room = agent.audit.reserve().ok()?;
     // Others were waited for.
     let now = agent.registry.borrow().key(&key.id.to_string());
-    let Some(key) = now.filter(|key| is_still(agent, key)) else {
-        return Placed::Waits;
-    };
-    let Some(blob) = copy(&key, id, token) else {
-        return Placed::Waits;
-    };
+    let key = now.filter(|key| is_still(agent, key))?;
+    let blob = copy(&key, id, token)?;
     let place = Work::Place(Place {
         id,
         blob: blob.clone().into(),
     });
     let why = match token.ask(&place).await {
-        Some(Outcome::Key(Some(report))) if is_key(&key, id, &report) => return Placed::Done,
+        Some(Outcome::Key(Some(report))) if is_key(&key, id, &report) => {
+            return Some((room, Placed::Done));
+        }
         Some(Outcome::Key(_)) => "it is another key than the registry's".to_owned(),
         Some(Outcome::Failed(error)) => match error {
             BackendError::Refused(why)
             | BackendError::Invalid(why)
-            | BackendError::MechanismInvalid(why) => return refusal(why),
-            BackendError::TokenFull => return refusal("there is no room for it".to_owned()),
-            _ => return Placed::Waits,
+            | BackendError::MechanismInvalid(why) => {
+                return Some((room, Placed::Refused(why)));
+            }
+            BackendError::TokenFull => {
+                let why = "there is no room for it".to_owned();
+                return Some((room, Placed::Refused(why)));
+            }
+            _ => return None,
         },
-        _ => return Placed::Waits,
+        _ => return None,
     };
     // Nobody had it there before.
     match token.ask(&Work::Destroy(id)).await {
-        Some(Outcome::Done) => refusal(why),
-        _ => Placed::Waits,
+        Some(Outcome::Done) => Some((room, Placed::Refused(why))),
+        _ => None,
     }
-}
-
-fn refusal(why: String) -> Placed {
-    Placed::Refused(ErrorCode::TokenFailed, why)
 }
 
 /// Whether a key is what the registry says; of a secret key the type alone can be seen.
@@ -168,6 +173,7 @@ fn is_key(key: &Key, id: VersionId, report: &KeyReport) -> bool {
 
 async fn tell(
     agent: &Agent,
+    room: Reservation,
     token: &Token,
     key: &Key,
     id: VersionId,
@@ -184,13 +190,12 @@ async fn tell(
             record.detail = Some("its file was lost, and is put back");
             tracing::info!(token = token.name(), key = %key.id, version = %id, "put the file of a key back");
         }
-        Placed::Refused(code, why) => {
-            record.outcome = Some(Ending::Failed(*code));
+        Placed::Refused(why) => {
+            record.outcome = Some(Ending::Failed(ErrorCode::TokenFailed));
             record.detail = Some(why);
             tracing::warn!(token = token.name(), key = %key.id, version = %id, why, "can't put the file of a key back");
         }
-        Placed::Waits => return Ok(()),
     }
-    agent.audit.append(agent.audit.reserve()?, &record)?;
+    agent.audit.append(room, &record)?;
     agent.audit.sync().await.map(|_| ())
 }

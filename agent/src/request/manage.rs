@@ -9,6 +9,7 @@ mod activate;
 pub(in crate::request) mod backup;
 mod create;
 mod destroy;
+mod export;
 mod import;
 mod intents;
 mod label;

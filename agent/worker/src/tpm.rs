@@ -11,6 +11,7 @@ mod device;
 mod duplicate;
 mod endorsement;
 mod error;
+mod foreign;
 mod hmac;
 mod import;
 pub mod init;

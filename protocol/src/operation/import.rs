@@ -38,13 +38,15 @@ pub struct Import {
     pub existing: Option<String>,
 }
 
-/// The private or secret part of a key: `[1, pkcs8]` or `[2, type, bytes]`.
+/// The private or secret part of a key: `[1, pkcs8]`, `[2, type, bytes]` or `[3, pem]`.
 #[derive(Debug, PartialEq, Eq)]
 pub enum KeyMaterial {
     /// A PrivateKeyInfo or OneAsymmetricKey (RFC 5958), DER, not encrypted.
     Pkcs8(SecretBytes),
     /// The bytes of a secret key, as long as its type says.
     Secret(KeyType, SecretBytes),
+    /// A TSS2 PRIVATE KEY in PEM: the file of a key that its TPM has encrypted.
+    Tss2(SecretBytes),
 }
 
 impl KeyMaterial {
@@ -52,7 +54,7 @@ impl KeyMaterial {
     #[must_use]
     pub fn length(&self) -> usize {
         match self {
-            Self::Pkcs8(bytes) | Self::Secret(_, bytes) => bytes.len(),
+            Self::Pkcs8(bytes) | Self::Secret(_, bytes) | Self::Tss2(bytes) => bytes.len(),
         }
     }
 }
@@ -62,6 +64,7 @@ impl fmt::Display for KeyMaterial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pkcs8(_) => f.write_str("PKCS#8"),
+            Self::Tss2(_) => f.write_str("TSS2"),
             Self::Secret(key_type, _) => key_type.fmt(f),
         }
     }
@@ -75,6 +78,7 @@ impl<C> Encode<C> for KeyMaterial {
     ) -> Result<(), encode::Error<W::Error>> {
         match self {
             Self::Pkcs8(bytes) => e.array(2)?.u8(1)?.bytes(bytes.expose())?.ok(),
+            Self::Tss2(bytes) => e.array(2)?.u8(3)?.bytes(bytes.expose())?.ok(),
             Self::Secret(key_type, bytes) => e
                 .array(3)?
                 .u8(2)?
@@ -89,6 +93,7 @@ impl<'b, C> Decode<'b, C> for KeyMaterial {
     fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
         match (d.array()?, d.u8()?) {
             (Some(2), 1) => Ok(Self::Pkcs8(SecretBytes::copy_from(d.bytes()?))),
+            (Some(2), 3) => Ok(Self::Tss2(SecretBytes::copy_from(d.bytes()?))),
             (Some(3), 2) => {
                 let key_type: KeyType = d.decode()?;
                 Ok(Self::Secret(key_type, SecretBytes::copy_from(d.bytes()?)))

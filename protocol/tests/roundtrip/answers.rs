@@ -215,12 +215,14 @@ proptest! {
             known: any::<u64>(), foreign: any::<u64>(), refused: vec(text(), 0..3), missing: vec(text(), 0..3),
         }),
         part in fields!(BackupPart { bytes: byte_vec(), next: of(any::<u64>()), total: any::<u64>() }),
+        exported in fields!(Exported { pem: text(), token: text(), version: any::<u32>(), parent: any::<u32>() }),
         restored in fields!(Restored { complete: any::<bool>(), added: any::<u64>(), merged: any::<u64>(), kept: vec(text(), 0..3) }),
         absorbed in fields!(Absorbed { length: any::<u64>() }),
     ) {
         answers(&rescanned)?;
         answers(&part)?;
         answers(&restored)?;
+        answers(&exported)?;
         answers(&absorbed)?;
     }
 

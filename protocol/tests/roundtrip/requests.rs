@@ -194,6 +194,7 @@ fn envelope_request() -> impl Strategy<Value = Request> {
 fn lifecycle_request() -> impl Strategy<Value = Request> {
     let material = prop_oneof![
         secret().prop_map(KeyMaterial::Pkcs8),
+        secret().prop_map(KeyMaterial::Tss2),
         (key_type(), secret()).prop_map(|(key_type, bytes)| KeyMaterial::Secret(key_type, bytes)),
     ];
     prop_oneof![
@@ -231,6 +232,12 @@ fn lifecycle_request() -> impl Strategy<Value = Request> {
         })
         .prop_map(Request::from),
         Just(()).prop_map(|()| Request::from(AcceptRegistry {})),
+        fields!(Export {
+            key: text(),
+            version: of(any::<u32>()),
+            token: of(text())
+        })
+        .prop_map(Request::from),
         fields!(Rescan { token: of(text()) }).prop_map(Request::from),
         fields!(Backup {
             offset: any::<u64>()

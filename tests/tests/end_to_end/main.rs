@@ -51,6 +51,7 @@ mod socket;
 mod systemd;
 mod token;
 mod tpm;
+mod tpm_exchange;
 mod tpm_faults;
 mod tpm_files;
 mod version_states;

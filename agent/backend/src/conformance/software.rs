@@ -174,6 +174,7 @@ pub(super) fn material(key_type: KeyType) -> KeyMaterial {
 pub(super) fn again(material: &KeyMaterial) -> KeyMaterial {
     match material {
         KeyMaterial::Pkcs8(bytes) => KeyMaterial::Pkcs8(SecretBytes::copy_from(bytes.expose())),
+        KeyMaterial::Tss2(bytes) => KeyMaterial::Tss2(SecretBytes::copy_from(bytes.expose())),
         KeyMaterial::Secret(key_type, bytes) => {
             KeyMaterial::Secret(*key_type, SecretBytes::copy_from(bytes.expose()))
         }

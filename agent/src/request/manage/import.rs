@@ -196,7 +196,7 @@ impl With<'_> {
         }
         let same = kind.key_type == key.key_type
             && match &op.material {
-                KeyMaterial::Pkcs8(_) => kind.public == version.public,
+                KeyMaterial::Pkcs8(_) | KeyMaterial::Tss2(_) => kind.public == version.public,
                 KeyMaterial::Secret(_, bytes) => self.has(key, version, bytes, entry).await?,
             };
         if !same {
@@ -288,9 +288,12 @@ impl With<'_> {
         }
         let known = match (&kind.public, material) {
             (Some(public), _) => Known::Public(public),
-            (None, KeyMaterial::Secret(_, bytes) | KeyMaterial::Pkcs8(bytes)) => {
-                Known::Secret(bytes)
-            }
+            (
+                None,
+                KeyMaterial::Secret(_, bytes)
+                | KeyMaterial::Pkcs8(bytes)
+                | KeyMaterial::Tss2(bytes),
+            ) => Known::Secret(bytes),
         };
         let claim = Claim {
             id: plan.version,
@@ -400,6 +403,7 @@ fn one_token(token: &Token, other: &str) -> Failure {
 fn copy(material: &KeyMaterial) -> KeyMaterial {
     match material {
         KeyMaterial::Pkcs8(bytes) => KeyMaterial::Pkcs8(SecretBytes::copy_from(bytes.expose())),
+        KeyMaterial::Tss2(bytes) => KeyMaterial::Tss2(SecretBytes::copy_from(bytes.expose())),
         KeyMaterial::Secret(key_type, bytes) => {
             KeyMaterial::Secret(*key_type, SecretBytes::copy_from(bytes.expose()))
         }

@@ -4,6 +4,8 @@ use aws_lc_rs::agreement::{self, ECDH_P256, ECDH_P384};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _, RsaKeyPair};
 use der::asn1::{ObjectIdentifier, OctetStringRef, UintRef};
 use der::{Decode, Encode};
+use keyward_backend::key_file::KeyFile;
+use keyward_protocol::attestation::tpm;
 use keyward_protocol::operation::KeyMaterial;
 use keyward_protocol::{CoseKey, ErrorCode, Failure, KeyType};
 use pkcs8::{AlgorithmIdentifierRef, PrivateKeyInfoRef};
@@ -46,9 +48,28 @@ pub(super) fn inspect(material: &KeyMaterial) -> Result<Kind, Failure> {
                 "a key of type {key_type} is imported as PKCS#8"
             ))),
         },
+        KeyMaterial::Tss2(pem) => tpm_key(pem.expose())
+            .map_err(|words| invalid(format!("the key file can't be used: {words}"))),
         KeyMaterial::Pkcs8(bytes) => private_key(bytes.expose())
             .map_err(|words| invalid(format!("the private key can't be used: {words}"))),
     }
+}
+
+/// The file of a TPM's key says what it is. That the private part belongs to it, the TPM alone can
+/// see.
+fn tpm_key(pem: &[u8]) -> Result<Kind, String> {
+    let file = KeyFile::from_pem(pem).map_err(|error| error.to_string())?;
+    let public = file.public.get(2..).unwrap_or_default();
+    let public = tpm::Public::parse(public)
+        .map_err(|error| error.to_string())?
+        .key;
+    let key_type = public
+        .key_type()
+        .filter(|key_type| *key_type != KeyType::Ed25519);
+    Ok(Kind {
+        key_type: key_type.ok_or("RSA keys have 2048, 3072 or 4096 bits")?,
+        public: Some(public),
+    })
 }
 
 const NOT_DER: &str = "it is not one PrivateKeyInfo in DER with nothing beside the key";

@@ -35,6 +35,9 @@ impl Session<'_> {
                     })
                 })
             }
+            KeyMaterial::Tss2(_) => Err(BackendError::MechanismInvalid(
+                "the file of a TPM's key can be loaded by that TPM alone".to_owned(),
+            )),
             KeyMaterial::Pkcs8(der) => {
                 let key = PrivateKey::from_pkcs8(der.expose())?;
                 if key.public.key_type() != Some(generate.key_type) {

@@ -34,6 +34,12 @@ impl Session<'_> {
         material: &KeyMaterial,
         bound: Option<&Bound>,
     ) -> Result<KeyReport> {
+        if let KeyMaterial::Tss2(pem) = material {
+            return match bound {
+                None => self.take_file(generate, pem.expose()),
+                Some(_) => Err(not_bound()),
+            };
+        }
         let tpm = self.tpm;
         tpm.with(Repeat::Yes, |state, device| {
             tpm.check_login(state)?;
@@ -64,11 +70,18 @@ impl Session<'_> {
                     }
                     pair(state, device, generate, &key, policy)?
                 }
+                KeyMaterial::Tss2(_) => return Err(not_bound().into()),
             };
             let file = key_file(&public, &private, state.secret.is_none())?;
             tpm.keep(device, generate, Made::Imported, &public, file, bound)
         })
     }
+}
+
+fn not_bound() -> BackendError {
+    BackendError::MechanismInvalid(
+        "a key that is in a file already can't be bound to PCRs any more".to_owned(),
+    )
 }
 
 fn other_type(generate: &Generate) -> BackendError {

@@ -15,6 +15,7 @@ use tss_esapi::{Context, Error};
 
 use super::error::{Next, next};
 use super::policy::Bound;
+use super::storage_root;
 
 /// TPM_PT_HR_TRANSIENT_MIN where the TPM does not say it (TCG PC Client Platform TPM Profile §5.4).
 const LEAST_SLOTS: u32 = 3;
@@ -26,6 +27,8 @@ const MOST_SAVED: usize = 256;
 pub(super) struct Blob {
     pub(super) public: Public,
     pub(super) private: Private,
+    /// The handle of its parent.
+    pub(super) parent: u32,
     /// Whether its authorization value is the token's secret; else it is empty.
     pub(super) has_auth: bool,
     /// The values of PCRs that it can be used with, if it is bound to some.
@@ -132,9 +135,20 @@ impl Loaded {
         id: VersionId,
         blob: &Arc<Blob>,
     ) -> Result<KeyHandle, Error> {
-        let handle = context.execute_with_session(Some(AuthSession::Password), |context| {
-            context.load(srk, blob.private.clone(), blob.public.clone())
-        })?;
+        let below = |context: &mut Context, parent: KeyHandle| {
+            context.execute_with_session(Some(AuthSession::Password), |context| {
+                context.load(parent, blob.private.clone(), blob.public.clone())
+            })
+        };
+        let handle = match blob.parent {
+            storage_root::OWNER => {
+                let primary = storage_root::primary(context)?;
+                let handle = below(context, primary);
+                flush(context, primary.into());
+                handle?
+            }
+            _ => below(context, srk)?,
+        };
         if self.saved.len() >= MOST_SAVED {
             self.saved.clear();
         }

@@ -153,7 +153,7 @@ pub(super) fn is_possible(device: &Device, generate: &Generate) -> Result<()> {
 }
 
 /// The digest of what authorizes a key.
-fn auth_policy(public: &Public) -> &[u8] {
+pub(super) fn auth_policy(public: &Public) -> &[u8] {
     match public {
         Public::Rsa { auth_policy, .. }
         | Public::KeyedHash { auth_policy, .. }

@@ -8,16 +8,12 @@ use keyward_backend::message::Place;
 use keyward_backend::{BackendError, KeyReport, Result, VersionId};
 use minicbor::bytes::ByteVec;
 
-use super::key_file::Kind;
+use super::key_file::{KeyFile, Kind};
 use super::policy::Bound;
 use super::report::report;
 use super::session::{Session, load, parse};
 use super::store::{Entry, EntryError};
 use super::{Repeat, Tpm, attest, pin};
-
-/// The end of a file, behind which another may follow. No line before the PEM can be it: labels are
-/// JSON.
-const END: &[u8] = b"\n-----END TSS2 PRIVATE KEY-----\n";
 
 impl Tpm {
     /// The copy of a key's file for the agent.
@@ -77,9 +73,7 @@ impl Session<'_> {
 
 /// A key's file, and that of what the PIN opens.
 fn split(copy: &[u8]) -> std::result::Result<(Entry, Option<Entry>), EntryError> {
-    let end = copy.windows(END.len()).position(|window| window == END);
-    let end = end.map_or(copy.len(), |at| at.saturating_add(END.len()));
-    let (key, rest) = copy.split_at(end.min(copy.len()));
+    let (key, rest) = KeyFile::split(copy);
     let entry = Entry::from_text(key)?;
     let sealed = match rest {
         [] => None,

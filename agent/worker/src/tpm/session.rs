@@ -180,6 +180,7 @@ pub(super) fn parse(id: VersionId, entry: &Entry) -> Result<Blob> {
         bound: bound.transpose()?,
         private: Private::try_from(private).map_err(unread)?,
         public,
+        parent: entry.key.parent,
         has_auth: !entry.key.empty_auth,
         key_type,
         purpose: entry.purpose,

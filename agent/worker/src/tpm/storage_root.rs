@@ -23,6 +23,10 @@ pub(super) const HANDLE: u32 = 0x8100_0001;
 /// How an administrator makes one that fits.
 const ANEW: &str = "tpm2_evictcontrol -C o -c 0x81000001, then `keyward init`; what was made below the old one is lost";
 
+/// TPM_RH_OWNER: stands for an ECC primary of the owner hierarchy that is made each time, which is the
+/// parent that tpm2-openssl takes unless told otherwise.
+pub(super) const OWNER: u32 = 0x4000_0001;
+
 /// Finds it, and checks that it is one.
 ///
 /// # Errors
@@ -77,7 +81,7 @@ pub(super) fn make(context: &mut Context) -> Result<()> {
         .execute_with_session(Some(AuthSession::Password), |context| {
             let primary = context.create_primary(
                 Hierarchy::Owner,
-                template()?,
+                template(32)?,
                 None,
                 None,
                 None,
@@ -108,8 +112,20 @@ fn is_missing(error: Error) -> bool {
     number(error).is_some_and(|number| base(number) == 0x08b)
 }
 
-/// The storage root key of P-256, with 32 zeros for each coordinate.
-fn template() -> std::result::Result<Public, Error> {
+/// Makes the primary that [`OWNER`] stands for; whoever wants it puts it away again.
+///
+/// # Errors
+/// The owner hierarchy has an authorization value, or there is no room.
+pub(super) fn primary(context: &mut Context) -> std::result::Result<KeyHandle, Error> {
+    let made = context.execute_with_session(Some(AuthSession::Password), |context| {
+        context.create_primary(Hierarchy::Owner, template(0)?, None, None, None, None)
+    })?;
+    Ok(made.key_handle)
+}
+
+/// A storage key of P-256, with so many zeros for each coordinate: 32 are those of the storage root
+/// key.
+fn template(zeros: usize) -> std::result::Result<Public, Error> {
     let attributes = ObjectAttributesBuilder::new()
         .with_fixed_tpm(true)
         .with_fixed_parent(true)
@@ -119,7 +135,7 @@ fn template() -> std::result::Result<Public, Error> {
         .with_restricted(true)
         .with_decrypt(true)
         .build()?;
-    let zeros = || EccParameter::try_from(vec![0; 32]);
+    let zeros = || EccParameter::try_from(vec![0; zeros]);
     PublicBuilder::new()
         .with_public_algorithm(PublicAlgorithm::Ecc)
         .with_name_hashing_algorithm(HashingAlgorithm::Sha256)

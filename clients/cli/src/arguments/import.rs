@@ -11,17 +11,24 @@ use super::values::{formats, purposes, secret_types, tag};
 #[derive(Args)]
 #[command(after_long_help = "\
 The key comes from stdin alone: a private key as PKCS#8 (RFC 5958) in PEM or DER, plain or encrypted \
-with a passphrase (PBES2), or with --type the bytes of a secret key. EC keys on P-256 and P-384, \
+with a passphrase (PBES2), a TSS2 PRIVATE KEY in PEM, or with --type the bytes of a secret key. EC keys on P-256 and P-384, \
 Ed25519, and RSA of 2048, 3072 or 4096 bits are taken.
 
 The key was outside of hardware, and copies of it may still be: no token can promise otherwise. A \
 key that was made in its token (`keyward key create`) can never be copied. What import is for: keys \
 that exist, and a key in two tokens, so that one is the other's spare.
 
+A TSS2 PRIVATE KEY is the file of a key that a TPM has encrypted, and goes to the token of that \
+TPM. It must have no password and no policy, and its parent is the storage root key at 0x81000001, \
+or the owner hierarchy, as tpm2-openssl makes them. It stays as it is: whoever has a copy of the file \
+and may use the TPM can use the key without keyward, also where the token has a PIN.
+
 Examples:
   openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 |
       keyward key import deploy --purpose sign --token main --token spare
   keyward key import backup --purpose encrypt --type aes256 < key.bin
+  openssl genpkey -provider tpm2 -algorithm EC -pkeyopt group:P-256 |
+      keyward key import web --purpose sign
   keyward key import --into deploy --token third < deploy.pem")]
 pub(crate) struct Import {
     /// A name for the key

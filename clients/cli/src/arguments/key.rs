@@ -4,7 +4,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use keyward_protocol::{Format, KeyType, Purpose};
 
 use super::values::{formats, key_types, purposes, tag};
-use super::{Alias, Compromised, Csr, Import, Json, KeyAttest, ListKeys, OneKey, Output, Tag};
+use super::{
+    Alias, Compromised, Csr, Export, Import, Json, KeyAttest, ListKeys, OneKey, Output, Tag,
+};
 
 #[derive(Subcommand)]
 pub(crate) enum KeyCommand {
@@ -12,6 +14,8 @@ pub(crate) enum KeyCommand {
     Create(Create),
     /// Put a key that exists already into one token or several
     Import(Import),
+    /// Give out the file of a TPM's key, for programs that use that TPM themselves
+    Export(Export),
     /// List the keys
     List(ListKeys),
     /// Show all that is known about a key

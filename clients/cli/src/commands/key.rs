@@ -2,6 +2,7 @@
 
 mod attest;
 mod csr;
+mod export;
 mod import;
 mod lifecycle;
 mod list;
@@ -24,6 +25,7 @@ pub(super) fn run(command: KeyCommand) -> Result<(), Error> {
     match command {
         KeyCommand::Create(create) => self::create(create),
         KeyCommand::Import(import) => import::import(import),
+        KeyCommand::Export(export) => export::export(export),
         KeyCommand::List(wanted) => list::list(&wanted),
         KeyCommand::Show(OneKey { key, json }) => show(connect()?.call(Describe { key })?, &json),
         KeyCommand::Public(public) => self::public(public),

@@ -35,6 +35,7 @@ pub(super) fn import(import: Import) -> Result<(), Error> {
     }
     let material = match import.key_type {
         Some(key_type) => secret(key_type, bytes)?,
+        None if is_tss2(bytes.expose()) => KeyMaterial::Tss2(bytes),
         None => KeyMaterial::Pkcs8(private_key::read(bytes.expose(), || {
             passphrase(import.passphrase_file.as_deref())
         })?),
@@ -58,6 +59,12 @@ pub(super) fn import(import: Import) -> Result<(), Error> {
         existing: import.into,
     })?;
     super::show(made, &import.json)
+}
+
+/// Whether it is the file of a TPM's key.
+fn is_tss2(bytes: &[u8]) -> bool {
+    const BEGIN: &[u8] = b"-----BEGIN TSS2 PRIVATE KEY-----";
+    bytes.windows(BEGIN.len()).any(|window| window == BEGIN)
 }
 
 /// The bytes of a secret key, just as many as its type has.

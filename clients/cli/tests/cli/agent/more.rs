@@ -7,8 +7,8 @@ use keyward_protocol::event::{Event, EventKind};
 use keyward_protocol::message::ServerMessage;
 use keyward_protocol::operation::{
     Absorbed, ActivatedCredential, Attested, BackupPart, CertificateRequest, DataKey, Decrypted,
-    Done, Encrypted, KeyMaterial, MacTag, ReEncrypted, Recovered, Rescanned, Restored, SignInput,
-    Signature, TokenAttestationKey, Verified, Wrapped,
+    Done, Encrypted, Exported, KeyMaterial, MacTag, ReEncrypted, Recovered, Rescanned, Restored,
+    SignInput, Signature, TokenAttestationKey, Verified, Wrapped,
 };
 use keyward_protocol::{
     ErrorCode, Failure, KeyState, KeyType, Purpose, Request, SecretBytes, cbor,
@@ -40,6 +40,7 @@ impl Connection {
             Request::Tag(r) => Some(&r.key),
             Request::RequestCertificate(r) => Some(&r.key),
             Request::Attest(r) => Some(&r.key),
+            Request::Export(r) => Some(&r.key),
             Request::Encrypt(r) => Some(&r.key),
             Request::GenerateDataKey(r) => Some(&r.key),
             Request::Wrap(r) => Some(&r.key),
@@ -101,10 +102,19 @@ impl Connection {
                 let secret = SecretBytes::copy_from(&[b'x'; 32]);
                 peer.reply(id, &ActivatedCredential { secret });
             }
+            Request::Export(r) => {
+                let reply = Exported {
+                    pem: format!("-----BEGIN TSS2 PRIVATE KEY-----\n{:?}\n", r.version),
+                    token: r.token.unwrap_or("main".into()),
+                    version: r.version.unwrap_or(1),
+                    parent: 0x8100_0001,
+                };
+                peer.reply(id, &reply);
+            }
             Request::Import(r) => {
                 let (key_type, length) = match &r.material {
                     KeyMaterial::Secret(key_type, bytes) => (*key_type, bytes.len()),
-                    KeyMaterial::Pkcs8(der) => (KeyType::P256, der.len()),
+                    KeyMaterial::Pkcs8(der) | KeyMaterial::Tss2(der) => (KeyType::P256, der.len()),
                 };
                 let formats = r.formats.unwrap_or_default();
                 let alias = r.alias.or(r.existing).unwrap_or_default();
