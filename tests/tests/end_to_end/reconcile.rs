@@ -4,7 +4,7 @@ use keyward_backend::VersionId;
 use keyward_backend::message::{Generate, Outcome, Work};
 use keyward_client::protocol::{
     ErrorCode, KeyType, Purpose, SecretBytes,
-    operation::{Alias, Disable, Import, KeyMaterial, LoginState, MarkCompromised},
+    operation::{Alias, Destroy, Disable, Import, KeyMaterial, LoginState, MarkCompromised},
 };
 use keyward_tests::{
     Daemon, Fault, PATIENCE, Setup, TokenSetup, Worker, request::refused, wait_for,
@@ -167,4 +167,27 @@ fn what_an_import_has_left_is_undone_before_the_next_import_of_it() {
     assert!(wait_for(closed, PATIENCE), "{:?}", daemon.audit());
     let both = daemon.client().call(import(Some("k"), "b"));
     assert_eq!(both.expect("imported").versions[0].placements.len(), 2);
+}
+
+#[test]
+fn a_destruction_says_what_was_not_there() {
+    let daemon = Daemon::start(Setup::new());
+    let key = daemon.create_signer("k");
+    let id = VersionId::from(Uuid::parse_str(&key.versions[0].id).unwrap());
+    let gone = Worker::ready(daemon.hsm("main"), None).call(Work::Destroy(id));
+    assert_eq!(gone, Outcome::Done);
+    daemon.kill_worker("main");
+    daemon.wait_for_token("main", LoginState::Unlocked);
+    let destroy = Destroy {
+        key: "k".into(),
+        now: true,
+    };
+    daemon
+        .client()
+        .call(destroy)
+        .expect("nothing is left of it");
+    let records = daemon.audit();
+    let outcome = |r: &&Value| r["op"] == "destroy" && r["kind"] == "manage-outcome";
+    let outcome = records.iter().rfind(outcome).expect("an outcome");
+    assert_eq!(outcome["detail"], "was not there: version 1 on main");
 }

@@ -49,11 +49,12 @@ impl With<'_> {
         let mut ended = Vec::new();
         let mut done = Vec::new();
         let mut begun = false;
+        let mut missing = Vec::new();
         let mut failed: Option<Failure> = None;
         for (nth, intent) in intents.into_iter().enumerate() {
             if failed.is_none() {
                 let token = tokens.get(nth).copied();
-                match self.destroy_on(token, key, &mut begun).await {
+                match self.destroy_on(token, key, &mut begun, &mut missing).await {
                     Ok(()) => done.extend(token.map(Token::name)),
                     Err(failure) => failed = Some(failure),
                 }
@@ -84,6 +85,9 @@ impl With<'_> {
                     left.join(", ")
                 ),
             });
+        }
+        if !missing.is_empty() {
+            entry.note(&format!("was not there: {}", missing.join(", ")));
         }
         let result = match failed {
             None => Ok(Done {}),
@@ -125,9 +129,10 @@ impl With<'_> {
         token: Option<&Token>,
         key: &Key,
         begun: &mut bool,
+        missing: &mut Vec<String>,
     ) -> Result<(), Failure> {
         if let Some(token) = token {
-            self.destroy_objects(token, key, begun).await?;
+            self.destroy_objects(token, key, begun, missing).await?;
             *begun = true;
         }
         let name = token.map(Token::name);
@@ -143,18 +148,28 @@ impl With<'_> {
         }
     }
 
-    /// Destroys what a token has of a key.
+    /// Destroys what a token has of a key, and names what it does not have.
     async fn destroy_objects(
         &self,
         token: &Token,
         key: &Key,
         begun: &mut bool,
+        missing: &mut Vec<String>,
     ) -> Result<(), Failure> {
         let here = key
             .versions
             .iter()
             .filter(|version| version.placements.iter().any(|p| p.token == token.name()));
         for version in here {
+            let inspect = Work::Inspect(version.id);
+            match token.call(self.authorised, inspect, self.deadline).await {
+                Ok(message::Outcome::Key(None)) => {
+                    missing.push(format!("version {} on {}", version.number, token.name()));
+                }
+                Err(failure) if failure.code == ErrorCode::DeadlineExceeded => return Err(failure),
+                // Why it can't be looked at, the destruction says too.
+                _ => {}
+            }
             let work = Work::Destroy(version.id);
             match token.attempt(self.authorised, work, self.deadline).await {
                 Ok(message::Outcome::Done) => *begun = true,
