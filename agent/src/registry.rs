@@ -23,8 +23,8 @@ use std::rc::Rc;
 
 use jiff::Timestamp;
 use keyward_backend::TokenIdentity;
-use keyward_protocol::KeyState;
 use keyward_protocol::event::EventKind;
+use keyward_protocol::{CoseKey, KeyState, Thumbprint};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use uuid::Uuid;
 
@@ -97,6 +97,17 @@ impl Registry {
             None => self.aliases.get(name),
         }
         .cloned()
+    }
+
+    /// The key, and its version, that has a public part.
+    #[must_use]
+    pub fn holder(&self, public: &CoseKey) -> Option<(Rc<Key>, Version)> {
+        let thumbprint = Some(Thumbprint::of(public));
+        self.keys.values().find_map(|key| {
+            let mut versions = key.versions.iter();
+            let version = versions.find(|version| version.thumbprint == thumbprint)?;
+            Some((Rc::clone(key), version.clone()))
+        })
     }
 
     /// At most `limit` keys behind an id, in the order of their ids, without destroyed ones.

@@ -93,6 +93,9 @@ pub enum ErrorCode {
     /// The token has no room for another object.
     #[n(28)]
     TokenFull,
+    /// The key is bound to PCRs, and the machine has others than were approved.
+    #[n(29)]
+    PcrMismatch,
 }
 
 named!(ErrorCode {
@@ -124,6 +127,7 @@ named!(ErrorCode {
     ShuttingDown = "shutting-down",
     Internal = "internal",
     TokenFull = "token-full",
+    PcrMismatch = "pcr-mismatch",
 });
 
 impl ErrorCode {

@@ -2,6 +2,7 @@
 
 mod attestation;
 mod backup;
+mod bound;
 mod certificate;
 mod envelope;
 mod export;
@@ -23,6 +24,7 @@ pub use attestation::{
     TokenAttestationKey,
 };
 pub use backup::{Backup, BackupPart, Restore, Restored};
+pub use bound::{BindPcrs, BoundDescription, PcrChange, Reseal, Resealed, ResealedPlace};
 pub use certificate::{CertificateRequest, RequestCertificate, SubjectAltName};
 pub use envelope::{
     DataKey, Decrypt, Decrypted, Encrypt, Encrypted, GenerateDataKey, HpkeOpen, ReEncrypt,
@@ -209,6 +211,8 @@ operations! {
     Restore = 47, "restore", Manage => Restored;
     /// Says that the registry as it is is the right one, though the log knows another.
     AcceptRegistry = 48, "accept-registry", Manage => Done;
+    /// Approves the values that PCRs have now, for a key that is bound to them.
+    Reseal = 49, "reseal", Manage => Resealed;
     /// Has a token answer a challenge to its attestation key.
     ActivateCredential = 50, "activate-credential", Manage => ActivatedCredential;
     /// The file of a key that a TPM keeps in one.

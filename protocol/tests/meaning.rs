@@ -78,6 +78,11 @@ fn every_field_is_under_its_number() {
                     .map(|(k, v)| (k.into(), v.into()))
                     .into(),
             ),
+            bind: Some(BindPcrs {
+                pcrs: vec![7, 11],
+                recovery_key: Some("rescue".into()),
+                no_recovery: false,
+            }),
         }
         .into(),
         Destroy {
@@ -249,6 +254,12 @@ fn every_field_is_under_its_number() {
             key: "k".into(),
             version: Some(2),
             token: Some("main".into()),
+        }
+        .into(),
+        Reseal {
+            key: "k".into(),
+            state: Some((0..32).collect::<Vec<u8>>().into()),
+            drop_old: true,
         }
         .into(),
         Subscribe {}.into(),

@@ -379,7 +379,7 @@ OPERATIONS = {
     "encrypt": 7, "decrypt": 8, "generate-data-key": 9, "re-encrypt": 10, "wrap": 11, "mac": 12, "verify-mac": 13,
     "hpke-open": 14, "request-certificate": 15, "attest": 16, "get-attestation-key": 17, "import": 37, "rotate": 38, "enable": 39, "disable": 40,
     "mark-compromised": 41, "alias": 42, "tag": 43, "change-pin": 44, "rescan": 45, "backup": 46, "restore": 47,
-    "accept-registry": 48, "activate-credential": 50, "export": 52, "subscribe": 67, "absorb": 68,
+    "accept-registry": 48, "reseal": 49, "activate-credential": 50, "export": 52, "subscribe": 67, "absorb": 68,
 }
 
 
@@ -445,7 +445,7 @@ def request_file(keys):
                  ("short kdf", {0: "k", 1: peer, 2: {0: -65539, 3: 48}})],
         "random": [("shortest", {0: 32}), ("all fields", {0: 1024, 1: "main"})],
         "get-public-key": [("shortest", {0: "k"}), ("all fields", {0: "k", 1: 4})],
-        "create": [("shortest", {0: 3, 1: 4}), ("all fields", {0: 1, 1: 1, 2: "web", 3: "main", 4: [1, 2], 5: {"b": "2", "aa": "1", "": "é"}}),
+        "create": [("shortest", {0: 3, 1: 4}), ("all fields", {0: 1, 1: 1, 2: "web", 3: "main", 4: [1, 2], 5: {"b": "2", "aa": "1", "": "é"}, 6: {0: [7, 11], 1: "rescue", 2: False}}),
                    ("empty lists", {0: 2, 1: 2, 4: [], 5: {}})],
         "destroy": [("all fields", {0: "k", 1: True}), ("not now", {0: "k", 1: False})],
         "unlock": [("shortest", {2: False}), ("all fields", {0: "main", 1: b"1234", 2: True})],
@@ -484,6 +484,7 @@ def request_file(keys):
         "restore": [("all fields", {0: 49152, 1: b"part", 2: 49156, 3: bytes(range(32)), 4: True})],
         "accept-registry": [("shortest", {})],
         "export": [("shortest", {0: "k"}), ("all fields", {0: "k", 1: 2, 2: "main"})],
+        "reseal": [("shortest", {0: "k", 2: False}), ("all fields", {0: "k", 1: bytes(range(32)), 2: True})],
         "subscribe": [("shortest", {})],
         "absorb": [("all fields", {0: 3, 1: 2**40, 2: b"part"})],
     }
@@ -662,6 +663,8 @@ def reply_file(keys):
         ("backup", "backup-part"): [("a part", {0: b"part", 1: 2**40, 2: 2**41}), ("the last part", {0: b"", 2: 0})],
         ("export", "exported"): [("all fields", {0: "-----BEGIN TSS2 PRIVATE KEY-----", 1: "main", 2: 1, 3: 0x81000001})],
         ("restore", "restored"): [("done", {0: True, 1: 3, 2: 4, 3: ["alias web"]}), ("a part", {0: False, 1: 0, 2: 0, 3: []})],
+        ("reseal", "resealed"): [("all fields", {0: UUID, 1: [{0: 1, 1: "main", 2: [{0: 7, 1: bytes(32), 2: bytes(range(32))}], 3: 2, 4: False, 5: UUID}], 2: bytes(range(32)), 3: True}),
+                                 ("a look", {0: UUID, 1: [{0: 1, 1: "main", 2: [], 3: 1, 4: True}], 2: bytes(32), 3: False})],
         ("absorb", "absorbed"): [("a length", {0: 2**40})],
         ("status", "status-report"): [("all fields", status), ("without tokens", {k: v for k, v in {**status, 3: [], 4: []}.items() if k != 7})],
     }
@@ -679,9 +682,12 @@ def reply_file(keys):
                 continue
             f.reject(f"{operation}: without field {key_number}", reply({k: v for k, v in full.items() if k != key_number}), "shape", operation=operation, body=True)
     # pycddl compares the items of an array with the first alternative of a choice of numbers alone.
+    bound = {0: "tpm", 1: "tpm:name=00", 2: True, 3: True, 4: True, 5: {0: [7, 11], 1: bytes(range(32)), 2: UUID}}
+    lost = {**bound, 5: {0: [0]}}
+    f.accept("describe: a bound key", reply({**description, 9: [{**version, 4: [bound, lost]}]}), operation="describe", id=7, same=True)
     f.accept("describe: a secret key", reply({**description, 2: 4, 3: 8, 5: [3], 6: [], 9: [secret]}), operation="describe", id=7, same=True)
     f.accept("a newer agent's reply", {**reply({}), 9: "new"}, operation="lock", id=7, same=False)
-    f.accept("a newer agent's placement", reply({**description, 9: [{**version, 4: [{0: "main", 1: "x", 2: True, 3: True, 4: True, 5: "new"}]}]}), operation="describe", id=7, same=False)
+    f.accept("a newer agent's placement", reply({**description, 9: [{**version, 4: [{0: "main", 1: "x", 2: True, 3: True, 4: True, 9: "new"}]}]}), operation="describe", id=7, same=False)
     for name, operation, body in [
         ("an unknown state", "list", {0: [{**summary, 4: 7}]}),
         ("an unknown login state", "status", {**status, 3: [{**token, 2: 6}]}),
@@ -711,7 +717,7 @@ def failure_file():
     names = ["malformed", "version", "unsupported", "too-large", "invalid", "busy", "not-found", "denied", "exists",
              "wrong-purpose", "wrong-state", "format-not-allowed", "mechanism-invalid", "token-absent", "token-changed",
              "token-locked", "pin-incorrect", "pin-blocked", "pin-withheld", "unwrap-failed", "token-failed",
-             "deadline-exceeded", "cancelled", "audit-unavailable", "registry-mismatch", "shutting-down", "internal", "token-full"]
+             "deadline-exceeded", "cancelled", "audit-unavailable", "registry-mismatch", "shutting-down", "internal", "token-full", "pcr-mismatch"]
     for number, name in enumerate(names, 1):
         body = {0: number, 1: f"{name}."}
         check("failure", {0: 2, 1: 7, 2: body})

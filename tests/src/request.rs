@@ -15,6 +15,7 @@ pub fn create(alias: &str, purpose: Purpose, key_type: KeyType) -> Create {
         token: None,
         formats: None,
         tags: None,
+        bind: None,
     }
 }
 

@@ -137,17 +137,39 @@ fn keys_of_every_kind_are_bound() {
 }
 
 #[test]
-fn an_imported_key_is_bound_too() {
+fn an_imported_secret_key_is_bound_and_a_pair_is_refused() {
     let mut rig = Rig::new(true);
     let pkcs8 =
         openssl::generate_pkcs8(&["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]);
     let id = VersionId::random();
     let mut make = rig.order(id, KeyType::P256, Purpose::Sign);
     make.material = Some(KeyMaterial::Pkcs8(SecretBytes::copy_from(&pkcs8)));
+    // Its recovery key could approve its duplication.
+    let refused = rig.order_of(make).unwrap_err();
+    assert!(
+        matches!(refused, BackendError::MechanismInvalid(_)),
+        "{refused}"
+    );
+    assert!(rig.token.key_files().is_empty());
+
+    let mut make = rig.order(id, KeyType::HmacSha256, Purpose::Mac);
+    let bytes = SecretBytes::copy_from(&[5; 32]);
+    make.material = Some(KeyMaterial::Secret(KeyType::HmacSha256, bytes));
     assert!(rig.order_of(make).unwrap().bound.is_some());
-    rig.sign(id).unwrap();
+    let mac = || {
+        Work::Mac(Mac {
+            id,
+            algorithm: Algorithm::HmacSha256,
+            message: SecretBytes::copy_from(b"message"),
+        })
+    };
+    assert!(matches!(rig.worker.call(mac()), Outcome::Mac(_)));
     rig.extend(11);
-    assert!(matches!(rig.sign(id), Err(BackendError::PcrMismatch(_))));
+    let refused = rig.worker.call(mac());
+    assert!(
+        matches!(refused, Outcome::Failed(BackendError::PcrMismatch(_))),
+        "{refused:?}"
+    );
 }
 
 #[test]

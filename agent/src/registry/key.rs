@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use keyward_backend::VersionId;
+use keyward_backend::pcr::BoundTo;
 use keyward_protocol::{CoseKey, Format, KeyState, KeyType, Purpose, Thumbprint};
 use uuid::Uuid;
 
@@ -99,6 +100,8 @@ pub struct Placement {
     pub never_extractable: bool,
     /// The key's own file, encrypted by its device, where it lives in one.
     pub blob: Option<Vec<u8>>,
+    /// What it is bound to, if it is.
+    pub bound: Option<BoundTo>,
 }
 
 /// A key that is to be entered, with its first version.

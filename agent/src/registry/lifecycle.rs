@@ -114,6 +114,27 @@ impl Registry {
         self.reload(id)
     }
 
+    /// Keeps the file of a key that its token has written anew.
+    ///
+    /// # Errors
+    /// There is no such key, or the disk refuses.
+    pub fn replace_blob(
+        &mut self,
+        id: Uuid,
+        version: VersionId,
+        place: &Placement,
+    ) -> Result<Rc<Key>, RegistryError> {
+        let key = self.live(id)?;
+        let mut places = key.versions.iter().filter(|other| other.id == version);
+        let mut places = places.by_ref().flat_map(|version| &version.placements);
+        let same = places.any(|old| old.token == place.token && old.blob == place.blob);
+        if same {
+            return Ok(key);
+        }
+        self.change(|transaction| rows::replace_blob(transaction, version, place))?;
+        self.reload(id)
+    }
+
     /// Gives and takes names, all or none of them. A name that the key has already may be given.
     ///
     /// # Errors

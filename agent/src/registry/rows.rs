@@ -13,8 +13,8 @@ use crate::audit::RegistryMark;
 pub(super) use read::{key, key_ids, tokens};
 pub(super) use write::{
     KeyRow, activate_newest, add_alias, add_placements, add_version, count_up, deactivate_versions,
-    destroy, destroy_on, insert, insert_key, pin_token, remove_alias, set_state, set_tags,
-    set_version_states,
+    destroy, destroy_on, insert, insert_key, pin_token, remove_alias, replace_blob, set_state,
+    set_tags, set_version_states,
 };
 
 /// Generation and digest of what is there now.

@@ -51,6 +51,7 @@ fn placement() -> Placement {
         local: true,
         always_sensitive: true,
         never_extractable: false,
+        bound: None,
         blob: None,
     }
 }

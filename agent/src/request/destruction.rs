@@ -68,6 +68,7 @@ pub(super) fn refuse(agent: &Agent, key: &Key, code: OperationCode) -> Result<()
         | OperationCode::RequestCertificate
         | OperationCode::Import
         | OperationCode::Rotate
+        | OperationCode::Reseal
         | OperationCode::Enable => of(agent, key),
         // It goes on being described, its public part goes on verifying, and it can be destroyed.
         _ => None,

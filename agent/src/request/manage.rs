@@ -7,6 +7,7 @@
 mod accept;
 mod activate;
 pub(in crate::request) mod backup;
+mod bind;
 mod create;
 mod destroy;
 mod export;
@@ -17,12 +18,14 @@ mod material;
 mod names;
 mod prove;
 mod rescan;
+mod reseal;
 mod rotate;
 mod state;
 mod token;
 
 use std::time::Duration;
 
+use keyward_backend::pcr::is_selection;
 use keyward_backend::{KeyReport, MOST_BLOB};
 use keyward_protocol::{ErrorCode, Failure};
 use tokio::time::Instant;
@@ -208,6 +211,7 @@ pub(in crate::request) fn placement(token: &Token, report: KeyReport) -> Placeme
         blob: (report.blob)
             .filter(|blob| (1..=MOST_BLOB).contains(&blob.len()))
             .map(Into::into),
+        bound: report.bound.filter(|bound| is_selection(&bound.pcrs)),
     }
 }
 

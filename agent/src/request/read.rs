@@ -1,10 +1,11 @@
 //! Operations that read what there is.
 
+use keyward_backend::pcr::BoundTo;
 use keyward_protocol::operation::{
-    Done, GetPublicKey, Holding, KeyDescription, KeyList, KeySummary, List, PlacementDescription,
-    PublicKey, StatusReport, TokenStatus, VersionDescription,
+    BoundDescription, Done, GetPublicKey, Holding, KeyDescription, KeyList, KeySummary, List,
+    PlacementDescription, PublicKey, StatusReport, TokenStatus, VersionDescription,
 };
-use keyward_protocol::{ErrorCode, Failure, KeyState};
+use keyward_protocol::{ErrorCode, Failure, KeyState, Thumbprint};
 use uuid::Uuid;
 
 use super::usage::numbered;
@@ -105,6 +106,7 @@ pub(super) fn describe(agent: &Agent, key: &Key) -> KeyDescription {
                 local: placement.local,
                 always_sensitive: placement.always_sensitive,
                 never_extractable: placement.never_extractable,
+                bound: placement.bound.as_ref().map(|bound| bound_to(agent, bound)),
             })
             .collect(),
     });
@@ -124,6 +126,17 @@ pub(super) fn describe(agent: &Agent, key: &Key) -> KeyDescription {
         created: key.created,
         versions: versions.collect(),
         destruction: destruction::of(agent, key),
+    }
+}
+
+fn bound_to(agent: &Agent, bound: &BoundTo) -> BoundDescription {
+    let authority = bound.authority.as_ref();
+    let registry = agent.registry.borrow();
+    let holder = authority.and_then(|public| registry.holder(public));
+    BoundDescription {
+        pcrs: bound.pcrs.clone(),
+        recovery: authority.map(Thumbprint::of),
+        recovery_key: holder.map(|(key, _)| key.id_text.clone()),
     }
 }
 

@@ -23,6 +23,8 @@ use crate::agent::Agent;
 use crate::registry::{Key, Version};
 use crate::worker::{Token, failure_of};
 
+pub(in crate::request) use self::sign::digested;
+
 /// What a use does with a key (SP 800-57 Part 1 §5.3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Use {
@@ -108,7 +110,7 @@ pub(in crate::request) fn current(key: &Key) -> Result<&Version, Failure> {
 }
 
 /// The version that makes what is new.
-pub(super) fn protecting(key: &Key) -> Result<&Version, Failure> {
+pub(in crate::request) fn protecting(key: &Key) -> Result<&Version, Failure> {
     let version = current(key)?;
     key.protecting().ok_or_else(|| {
         let words = format!(

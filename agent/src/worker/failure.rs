@@ -31,6 +31,9 @@ pub(crate) fn failure_of(token: &str, error: BackendError) -> Failure {
         E::UnwrapFailed => unwrap_failed(),
         E::TokenFull => Failure::new(ErrorCode::TokenFull, text)
             .hint("keyward key list  # and destroy what is not needed"),
+        E::PcrMismatch(_) => Failure::new(ErrorCode::PcrMismatch, text).hint(
+            "find out why they changed (new firmware, another boot entry); then: keyward key reseal NAME",
+        ),
         E::Busy(_) => Failure::new(ErrorCode::Busy, text),
         E::DeviceFailed(_) => Failure::new(ErrorCode::TokenFailed, text).hint("keyward status"),
         // Refused, and whatever a newer worker says.

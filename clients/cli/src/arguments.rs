@@ -35,7 +35,7 @@ pub(crate) use export::Export;
 pub(crate) use file::{Bound, DecryptFile, EncryptFile};
 pub(crate) use import::Import;
 pub(crate) use init::Init;
-pub(crate) use key::{Create, KeyCommand, Public, PublicForm};
+pub(crate) use key::{Create, KeyCommand, Public, PublicForm, Reseal};
 pub(crate) use lifecycle::{Alias, Compromised, ListKeys, OneKey, Tag};
 pub(crate) use secret::{Ecdh, HkdfHash, Random, Unwrap};
 pub(crate) use sign::{Message, Sign, SignatureForm, Verify};

@@ -63,6 +63,7 @@ impl Exit {
             | E::WrongPurpose
             | E::WrongState
             | E::FormatNotAllowed
+            | E::PcrMismatch
             | E::MechanismInvalid
             | E::AuditUnavailable
             | E::RegistryMismatch

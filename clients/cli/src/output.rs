@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use keyward_protocol::operation::KeyDescription;
+use keyward_protocol::operation::{BoundDescription, KeyDescription};
 use serde_json::{Value, json};
 
 use crate::error::Error;
@@ -159,9 +159,22 @@ pub(crate) fn key_text(key: &KeyDescription) -> String {
                     yes(placement.never_extractable)
                 ),
             ]);
+            if let Some(bound) = &placement.bound {
+                rows.push(["  bound to".into(), bound_to(bound)]);
+            }
         }
     }
     table(&rows)
+}
+
+/// What a placement is bound to.
+fn bound_to(bound: &BoundDescription) -> String {
+    let recovery = match (&bound.recovery_key, &bound.recovery) {
+        (Some(key), _) => format!("recovery key {key}"),
+        (None, Some(thumbprint)) => format!("a recovery key that is not here ({thumbprint})"),
+        (None, None) => "no recovery".to_owned(),
+    };
+    format!("PCRs {}; {recovery}", list(&bound.pcrs))
 }
 
 /// A key with its versions, for programs.
@@ -180,6 +193,11 @@ pub(crate) fn key_json(key: &KeyDescription) -> Value {
                         "local": placement.local,
                         "always_sensitive": placement.always_sensitive,
                         "never_extractable": placement.never_extractable,
+                        "bound": placement.bound.as_ref().map(|bound| json!({
+                            "pcrs": bound.pcrs,
+                            "recovery": bound.recovery.map(|t| t.to_string()),
+                            "recovery_key": bound.recovery_key,
+                        })),
                     })
                 })
                 .collect();

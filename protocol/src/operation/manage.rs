@@ -8,6 +8,8 @@ use crate::algorithm::KeyType;
 use crate::key::{Format, Purpose};
 use crate::secret::SecretBytes;
 
+use super::bound::BindPcrs;
+
 /// Makes a key in a token.
 #[derive(Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -30,6 +32,9 @@ pub struct Create {
     /// Words of the owner's.
     #[cbor(n(5), with = "super::tags::optional", has_nil)]
     pub tags: Option<BTreeMap<String, String>>,
+    /// What it is to be bound to.
+    #[n(6)]
+    pub bind: Option<BindPcrs>,
 }
 
 /// Destroys a key in all its tokens; there is no way back.

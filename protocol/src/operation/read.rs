@@ -10,6 +10,8 @@ use crate::cose_key::CoseKey;
 use crate::key::{Format, KeyState, Purpose};
 use crate::thumbprint::Thumbprint;
 
+use super::bound::BoundDescription;
+
 /// The public part of a key.
 #[derive(Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -180,6 +182,9 @@ pub struct PlacementDescription {
     /// CKA_NEVER_EXTRACTABLE: it could never be wrapped out.
     #[n(4)]
     pub never_extractable: bool,
+    /// What it is bound to, if it is.
+    #[n(5)]
+    pub bound: Option<BoundDescription>,
 }
 
 /// How the agent and its tokens are.

@@ -23,6 +23,11 @@ fn key_description() -> impl Strategy<Value = KeyDescription> {
             local: any::<bool>(),
             always_sensitive: any::<bool>(),
             never_extractable: any::<bool>(),
+            bound: of(fields!(BoundDescription {
+                pcrs: vec(any::<u8>(), 0..4),
+                recovery: of(any::<[u8; 32]>().prop_map(Thumbprint)),
+                recovery_key: of(text()),
+            })),
         })
     };
     let version = fields!(VersionDescription {
@@ -45,6 +50,29 @@ fn key_description() -> impl Strategy<Value = KeyDescription> {
         created: any::<u64>(),
         versions: vec(version, 0..3),
         destruction: of(text()),
+    })
+}
+
+fn resealed() -> impl Strategy<Value = Resealed> {
+    let digest = || any::<[u8; 32]>().prop_map(Into::into);
+    let change = fields!(PcrChange {
+        pcr: any::<u8>(),
+        approved: digest(),
+        current: digest(),
+    });
+    let place = fields!(ResealedPlace {
+        version: any::<u32>(),
+        token: text(),
+        pcrs: vec(change, 0..3),
+        approvals: any::<u32>(),
+        approved: any::<bool>(),
+        recovery_key: of(text()),
+    });
+    fields!(Resealed {
+        key: text(),
+        places: vec(place, 0..3),
+        state: vec(any::<u8>(), 0..40).prop_map(Into::into),
+        done: any::<bool>(),
     })
 }
 
@@ -218,12 +246,14 @@ proptest! {
         exported in fields!(Exported { pem: text(), token: text(), version: any::<u32>(), parent: any::<u32>() }),
         restored in fields!(Restored { complete: any::<bool>(), added: any::<u64>(), merged: any::<u64>(), kept: vec(text(), 0..3) }),
         absorbed in fields!(Absorbed { length: any::<u64>() }),
+        resealed in resealed(),
     ) {
         answers(&rescanned)?;
         answers(&part)?;
         answers(&restored)?;
         answers(&exported)?;
         answers(&absorbed)?;
+        answers(&resealed)?;
     }
 
     #[test]

@@ -80,6 +80,11 @@ fn request() -> impl Strategy<Value = Request> {
             token: of(text()),
             formats: of(vec(select(Format::ALL), 0..7)),
             tags: of(tags()),
+            bind: of(fields!(BindPcrs {
+                pcrs: vec(any::<u8>(), 0..4),
+                recovery_key: of(text()),
+                no_recovery: any::<bool>(),
+            })),
         })
         .prop_map(Request::from),
         fields!(Destroy {
@@ -236,6 +241,12 @@ fn lifecycle_request() -> impl Strategy<Value = Request> {
             key: text(),
             version: of(any::<u32>()),
             token: of(text())
+        })
+        .prop_map(Request::from),
+        fields!(Reseal {
+            key: text(),
+            state: of(vec(any::<u8>(), 0..40).prop_map(Into::into)),
+            drop_old: any::<bool>(),
         })
         .prop_map(Request::from),
         fields!(Rescan { token: of(text()) }).prop_map(Request::from),

@@ -37,6 +37,7 @@ mod lifecycle;
 mod mac;
 mod main_job;
 mod opened_outside;
+mod pcrs;
 mod pin;
 mod policy;
 mod queue;

@@ -64,6 +64,8 @@ CREATE TABLE placement (
     never_extractable INTEGER NOT NULL CHECK (never_extractable IN (0, 1)),
     -- The key's own file, encrypted by its device, where it lives in one.
     blob              BLOB,
+    -- What it is bound to: PCRs, and the recovery key. CBOR.
+    bound             BLOB,
     PRIMARY KEY (version, token)
 ) STRICT, WITHOUT ROWID;
 

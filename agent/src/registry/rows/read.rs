@@ -123,18 +123,30 @@ fn public(bytes: &[u8], thumbprint: Option<&str>, key_type: KeyType) -> Result<C
 }
 
 fn placements(connection: &Connection, version: &str) -> Result<Vec<Placement>, RegistryError> {
-    let select = "SELECT token, locator, local, always_sensitive, never_extractable, blob
+    let select = "SELECT token, locator, local, always_sensitive, never_extractable, blob, bound
                   FROM placement WHERE version = ?1 ORDER BY token";
-    all(connection, select, Some(version), |row| {
-        Ok(Placement {
+    type Row = (Placement, Option<Vec<u8>>);
+    let rows: Vec<Row> = all(connection, select, Some(version), |row| {
+        let place = Placement {
             token: row.get(0)?,
             locator: row.get(1)?,
             local: row.get(2)?,
             always_sensitive: row.get(3)?,
             never_extractable: row.get(4)?,
             blob: row.get(5)?,
+            bound: None,
+        };
+        Ok((place, row.get(6)?))
+    })?;
+    rows.into_iter()
+        .map(|(place, bound)| {
+            let bound = bound.map(|bytes| cbor::decode_exact(&bytes)).transpose();
+            let bound = bound.map_err(|error| {
+                RegistryError::Damaged(format!("what version {version} is bound to: {error}"))
+            })?;
+            Ok(Placement { bound, ..place })
         })
-    })
+        .collect()
 }
 
 /// Every row of a query with at most one parameter.

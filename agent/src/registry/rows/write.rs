@@ -115,8 +115,8 @@ pub(in crate::registry) fn add_placements(
 ) -> Result<(), RegistryError> {
     let mut statement = connection.prepare_cached(
         "INSERT INTO placement
-             (version, token, locator, local, always_sensitive, never_extractable, blob)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+             (version, token, locator, local, always_sensitive, never_extractable, blob, bound)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
     for place in placements {
         statement
@@ -128,9 +128,23 @@ pub(in crate::registry) fn add_placements(
                 place.always_sensitive,
                 place.never_extractable,
                 place.blob,
+                place.bound.as_ref().map(cbor::encode),
             ])
             .map_err(taken(version.uuid()))?;
     }
+    Ok(())
+}
+
+/// Enters the file of a key that its token has written anew.
+pub(in crate::registry) fn replace_blob(
+    connection: &Connection,
+    version: VersionId,
+    place: &Placement,
+) -> Result<(), RegistryError> {
+    connection.execute(
+        "UPDATE placement SET blob = ?3 WHERE version = ?1 AND token = ?2",
+        params![version.to_string(), place.token, place.blob],
+    )?;
     Ok(())
 }
 

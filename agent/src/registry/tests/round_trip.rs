@@ -28,7 +28,9 @@ fn kinds() -> Vec<(Purpose, KeyType)> {
 fn placements() -> impl Strategy<Value = Vec<Placement>> {
     let tokens = subsequence(vec!["main", "spare", "z"], 0..=3);
     let blob = proptest::option::of(proptest::collection::vec(any::<u8>(), 1..40));
-    (tokens, ".{0,40}", any::<[bool; 3]>(), blob).prop_map(|(tokens, locator, flags, blob)| {
+    let bound = proptest::option::of(proptest::collection::vec(any::<u8>(), 1..4));
+    let all = (tokens, ".{0,40}", any::<[bool; 3]>(), blob, bound);
+    all.prop_map(|(tokens, locator, flags, blob, bound)| {
         let placement = |token: &str| Placement {
             token: token.into(),
             locator: locator.clone(),
@@ -36,6 +38,10 @@ fn placements() -> impl Strategy<Value = Vec<Placement>> {
             always_sensitive: flags[1],
             never_extractable: flags[2],
             blob: blob.clone(),
+            bound: bound.clone().map(|pcrs| keyward_backend::pcr::BoundTo {
+                pcrs,
+                authority: flags[0].then_some(CoseKey::Ed25519 { x: [3; 32] }),
+            }),
         };
         tokens.into_iter().map(placement).collect()
     })

@@ -9,6 +9,7 @@ use keyward_protocol::operation::{Create, KeyDescription};
 use keyward_protocol::{ErrorCode, Failure, Format, KeyState, KeyType, Purpose};
 use uuid::Uuid;
 
+use super::bind::Wish;
 use super::label::Label;
 use super::{
     Changing, alias_taken, intend, is_unknown, leave_open, mark, placement, registry_refused,
@@ -31,6 +32,10 @@ impl With<'_> {
         let deadline = self.deadline;
         let token = agent.token(op.token.as_deref())?;
         let formats = check(agent, token, &op)?;
+        let wish = match &op.bind {
+            Some(bind) => Some(self.wish(token, bind)?),
+            None => None,
+        };
         let key = Uuid::new_v4();
         let _changing = Changing::begin(agent, key)?;
         let version = VersionId::random();
@@ -41,6 +46,9 @@ impl With<'_> {
         entry.alias.clone_from(&op.alias);
         entry.token = Some(token.name().to_owned());
         entry.detail = Some(format!("{} {}", op.purpose, op.key_type));
+        if let Some(wish) = &wish {
+            entry.note(&wish.words());
+        }
         let intent = intend(agent, origin, "create", entry).await?;
 
         let label = Label {
@@ -49,13 +57,17 @@ impl With<'_> {
             purpose: op.purpose,
             formats: formats.clone(),
         };
-        let generate = Work::Generate(Generate {
+        let generate = Generate {
             id: version,
             label: label.to_string(),
             key_type: op.key_type,
             purpose: op.purpose,
-        });
-        let made = token.attempt(authorised, generate, deadline).await;
+        };
+        let work = match &wish {
+            Some(wish) => self.make_bound(token, wish, generate).await?,
+            None => Work::Generate(generate),
+        };
+        let made = token.attempt(authorised, work, deadline).await;
         let report = match made {
             Ok(Outcome::Key(Some(report))) => report,
             Ok(_) => return Err(leave_open(agent, intent, entry, unexpected(token))),
@@ -64,7 +76,10 @@ impl With<'_> {
             }
             Err(error) => return Err(error.failure),
         };
-        let stored = store(agent, token, key, version, op, formats, report);
+        let stored = match is_bound_to(wish.as_ref(), &report) {
+            true => store(agent, token, key, version, op, formats, report),
+            false => Err(unexpected(token)),
+        };
         match stored {
             Ok(key) => {
                 entry.registry = Some(mark(agent));
@@ -82,6 +97,14 @@ impl With<'_> {
                 }
             }
         }
+    }
+}
+
+/// Whether a token has bound a key to what was asked for.
+pub(super) fn is_bound_to(wish: Option<&Wish>, report: &KeyReport) -> bool {
+    match wish {
+        Some(wish) => wish.is(report.bound.as_ref()),
+        None => report.bound.is_none(),
     }
 }
 

@@ -5,7 +5,7 @@ use keyward_backend::message::{Generate, Outcome, Work};
 use keyward_protocol::operation::KeyDescription;
 use keyward_protocol::{ErrorCode, Failure, KeyState};
 
-use super::create::can_make;
+use super::create::{can_make, is_bound_to};
 use super::label::Label;
 use super::{
     Changing, intend, is_unknown, leave_open, mark, placement, registry_refused, undo_deadline,
@@ -25,12 +25,16 @@ impl With<'_> {
         let agent = self.agent;
         let _changing = Changing::begin(agent, key.id)?;
         let (token, number) = self.check_rotate(key)?;
+        let wish = self.wish_like(current(key)?)?;
         let version = VersionId::random();
         entry.version = Some(version);
         // Its id is a random one.
         entry.fresh = true;
         entry.token = Some(token.name().to_owned());
         entry.detail = Some(format!("version {number}"));
+        if let Some(wish) = &wish {
+            entry.note(&wish.words());
+        }
         let intent = intend(agent, self.origin, "rotate", entry).await?;
 
         let label = Label {
@@ -39,15 +43,17 @@ impl With<'_> {
             purpose: key.purpose,
             formats: key.formats.clone(),
         };
-        let generate = Work::Generate(Generate {
+        let generate = Generate {
             id: version,
             label: label.to_string(),
             key_type: key.key_type,
             purpose: key.purpose,
-        });
-        let made = token
-            .attempt(self.authorised, generate, self.deadline)
-            .await;
+        };
+        let work = match &wish {
+            Some(wish) => self.make_bound(token, wish, generate).await?,
+            None => Work::Generate(generate),
+        };
+        let made = token.attempt(self.authorised, work, self.deadline).await;
         let report = match made {
             Ok(Outcome::Key(Some(report))) => report,
             Ok(_) => return Err(leave_open(agent, intent, entry, unexpected(token))),
@@ -56,7 +62,8 @@ impl With<'_> {
             }
             Err(error) => return Err(error.failure),
         };
-        let entered = if report.key_type == Some(key.key_type) {
+        let right = report.key_type == Some(key.key_type) && is_bound_to(wish.as_ref(), &report);
+        let entered = if right {
             let new = NewVersion {
                 id: version,
                 public: report.public.clone(),
@@ -122,6 +129,7 @@ impl With<'_> {
             ));
         }
         let entered = registry.add_version(key.id, new);
+        drop(registry);
         entered
             .map(|key| read::describe(self.agent, &key))
             .map_err(|error| registry_refused(&error))

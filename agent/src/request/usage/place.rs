@@ -27,6 +27,7 @@ impl Repeat {
             | ErrorCode::TokenChanged
             | ErrorCode::TokenLocked
             | ErrorCode::NotFound
+            | ErrorCode::PcrMismatch
             | ErrorCode::MechanismInvalid => true,
             ErrorCode::TokenFailed => matches!(self, Self::Always),
             _ => false,

@@ -42,7 +42,7 @@ impl With<'_> {
     }
 
     /// Has the version sign what is prepared, and checks the signature.
-    pub(super) async fn signature(
+    pub(in crate::request) async fn signature(
         &self,
         key: &Key,
         version: &Version,
@@ -160,7 +160,11 @@ fn prepare(
 }
 
 /// What the token is given of it: the digest where the algorithm has a hash of its own.
-pub(super) fn digested(algorithm: Algorithm, input: SignInput, entry: &mut Entry) -> SignInput {
+pub(in crate::request) fn digested(
+    algorithm: Algorithm,
+    input: SignInput,
+    entry: &mut Entry,
+) -> SignInput {
     let sha256: [u8; 32] = match &input {
         SignInput::Digest(digest) if digest.len() == 32 => {
             digest.as_slice().try_into().unwrap_or_default()

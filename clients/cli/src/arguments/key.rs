@@ -28,6 +28,8 @@ pub(crate) enum KeyCommand {
     Attest(KeyAttest),
     /// Make a new version of a key; the old ones still open what they sealed
     Rotate(OneKey),
+    /// Approve the values that PCRs have now, for a key of a TPM that is bound to them
+    Reseal(Reseal),
     /// Let a suspended or recovered key be used
     Enable(OneKey),
     /// Suspend a key until it is enabled
@@ -70,6 +72,40 @@ pub(crate) struct Create {
     /// A word of yours, as NAME=VALUE
     #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = tag)]
     pub(crate) tags: Vec<(String, String)>,
+    /// Let a TPM use it only while these PCRs have the values that they have now, or others that
+    /// `key reseal` approves
+    #[arg(
+        long = "pcr",
+        value_name = "PCR",
+        value_delimiter = ',',
+        value_parser = clap::value_parser!(u8).range(0..=23)
+    )]
+    pub(crate) pcrs: Vec<u8>,
+    /// The sign key that approves other values of the PCRs
+    #[arg(
+        long,
+        value_name = "KEY",
+        requires = "pcrs",
+        conflicts_with = "no_recovery"
+    )]
+    pub(crate) recovery_key: Option<String>,
+    /// Nobody approves other values: with new firmware, say, the key is lost
+    #[arg(long, requires = "pcrs")]
+    pub(crate) no_recovery: bool,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Args)]
+pub(crate) struct Reseal {
+    /// The key's id or one of its aliases
+    pub(crate) key: String,
+    /// Take away what was approved before
+    #[arg(long)]
+    pub(crate) drop_old: bool,
+    /// Don't ask
+    #[arg(long)]
+    pub(crate) yes: bool,
     #[command(flatten)]
     pub(crate) json: Json,
 }

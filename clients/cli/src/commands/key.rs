@@ -6,6 +6,7 @@ mod export;
 mod import;
 mod lifecycle;
 mod list;
+mod reseal;
 
 use std::io::IsTerminal;
 
@@ -32,6 +33,7 @@ pub(super) fn run(command: KeyCommand) -> Result<(), Error> {
         KeyCommand::Attest(attest) => attest::attest(attest),
         KeyCommand::Csr(csr) => csr::csr(csr),
         KeyCommand::Rotate(key) => lifecycle::rotate(key),
+        KeyCommand::Reseal(wanted) => reseal::reseal(wanted),
         KeyCommand::Enable(key) => lifecycle::enable(key),
         KeyCommand::Disable(key) => lifecycle::disable(key),
         KeyCommand::Compromised(compromised) => lifecycle::compromised(compromised),
@@ -45,7 +47,16 @@ fn create(create: Create) -> Result<(), Error> {
     let mut formats: Vec<Format> = create.formats;
     formats.sort_unstable();
     formats.dedup();
+    let mut pcrs = create.pcrs;
+    pcrs.sort_unstable();
+    pcrs.dedup();
+    let bind = (!pcrs.is_empty()).then_some(operation::BindPcrs {
+        pcrs,
+        recovery_key: create.recovery_key,
+        no_recovery: create.no_recovery,
+    });
     let made = connect()?.call(operation::Create {
+        bind,
         purpose: create.purpose,
         key_type: create.key_type,
         alias: Some(create.alias),

@@ -210,6 +210,7 @@ fn described(
                 local: true,
                 always_sensitive: true,
                 never_extractable: true,
+                bound: None,
             }],
         }],
         destruction: None,

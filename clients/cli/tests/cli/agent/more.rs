@@ -7,8 +7,9 @@ use keyward_protocol::event::{Event, EventKind};
 use keyward_protocol::message::ServerMessage;
 use keyward_protocol::operation::{
     Absorbed, ActivatedCredential, Attested, BackupPart, CertificateRequest, DataKey, Decrypted,
-    Done, Encrypted, Exported, KeyMaterial, MacTag, ReEncrypted, Recovered, Rescanned, Restored,
-    SignInput, Signature, TokenAttestationKey, Verified, Wrapped,
+    Done, Encrypted, Exported, KeyMaterial, MacTag, PcrChange, ReEncrypted, Recovered, Rescanned,
+    Reseal, Resealed, ResealedPlace, Restored, SignInput, Signature, TokenAttestationKey, Verified,
+    Wrapped,
 };
 use keyward_protocol::{
     ErrorCode, Failure, KeyState, KeyType, Purpose, Request, SecretBytes, cbor,
@@ -34,6 +35,7 @@ impl Connection {
         let named = match &request {
             Request::Rotate(r) => Some(&r.key),
             Request::Enable(r) => Some(&r.key),
+            Request::Reseal(r) => Some(&r.key),
             Request::Disable(r) => Some(&r.key),
             Request::MarkCompromised(r) => Some(&r.key),
             Request::Alias(r) => Some(&r.key),
@@ -61,6 +63,7 @@ impl Connection {
                 key.versions.push(next);
             }),
             Request::Enable(r) => change(peer, id, &r.key, |_| {}),
+            Request::Reseal(r) => peer.reply(id, &resealed(&r)),
             Request::Disable(r) => change(peer, id, &r.key, |key| key.state = KeyState::Suspended),
             Request::MarkCompromised(r) => {
                 change(peer, id, &r.key, |key| key.state = KeyState::Compromised);
@@ -356,4 +359,29 @@ fn events() -> Vec<Event> {
     // Each can be encoded.
     assert!(events.iter().all(|event| !cbor::encode(event).is_empty()));
     events
+}
+
+/// A key whose PCR 11 is another one now.
+fn resealed(reseal: &Reseal) -> Resealed {
+    let value = |pcr, approved: u8, current: u8| PcrChange {
+        pcr,
+        approved: [approved; 32].into(),
+        current: [current; 32].into(),
+    };
+    Resealed {
+        key: KEY.into(),
+        places: vec![ResealedPlace {
+            version: 1,
+            token: "main".into(),
+            pcrs: vec![value(7, 0xa7, 0xa7), value(11, 0, 0x11)],
+            approvals: 1,
+            approved: false,
+            recovery_key: Some(KEY.into()),
+        }],
+        state: vec![1; 32].into(),
+        done: reseal
+            .state
+            .as_ref()
+            .is_some_and(|state| **state == [1; 32]),
+    }
 }
