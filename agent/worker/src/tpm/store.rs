@@ -164,7 +164,12 @@ impl Store {
     /// See [`StoreError`].
     pub fn remove(&self, id: VersionId) -> Result<(), StoreError> {
         match rustix::fs::unlinkat(&self.folder, file_name(id), AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => self.sync(id),
+            // It is gone, and may come back after a power failure.
+            Ok(()) => rustix::fs::fsync(&self.folder).map_err(|error| StoreError::Unknown {
+                path: self.path(id),
+                error: error.into(),
+            }),
+            Err(Errno::NOENT) => self.sync(id),
             Err(error) => Err(self.failed("remove", id, error)),
         }
     }

@@ -36,6 +36,14 @@ pub enum StoreError {
         /// What is wrong with it.
         why: EntryError,
     },
+    /// It is removed, and whether for good is not known.
+    #[error("{} is removed, and could not be brought to the disk: {error}", path.display())]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
     /// The system refused or failed.
     #[error("can't {what} {}: {error}", path.display())]
     Io {
@@ -66,6 +74,7 @@ impl From<StoreError> for BackendError {
             StoreError::Full { .. } => return Self::TokenFull,
             StoreError::Unfit(_) => return Self::Invalid(text),
             StoreError::Damaged { .. } => return Self::Refused(text),
+            StoreError::Unknown { .. } => return Self::DeviceFailed(text),
             StoreError::Io { error, .. } => Errno::from_io_error(error),
         };
         match errno {
