@@ -1,14 +1,21 @@
 //! Keys of a TPM that are bound to PCRs, from the command line to the log.
 
+use std::fs;
+
 use keyward_client::protocol::{
     ErrorCode, Failure, KeyType, Purpose,
-    operation::{BindPcrs, Create, Describe, Disable, KeyDescription, LoginState, Reseal, Rotate},
+    operation::{
+        BindPcrs, Create, Describe, Disable, Enable, KeyDescription, LoginState, Reseal, Rotate,
+    },
 };
 use keyward_tests::{
-    Daemon, Setup, TokenSetup,
+    Daemon, PATIENCE, Setup, TokenSetup,
     request::{create, refused, sign},
     swtpm::tpm2,
+    wait_for,
 };
+
+use super::backup::{backup, restore};
 
 /// A daemon with a TPM, and another token with a recovery key.
 fn start() -> Daemon {
@@ -243,4 +250,41 @@ fn a_new_version_is_bound_as_the_old_one_and_both_are_resealed() {
             .iter()
             .all(|version| version.placements[0].bound.is_some())
     );
+}
+
+/// A backup does not say what a key is bound to; its file does.
+#[test]
+fn a_new_version_is_bound_also_where_the_registry_was_restored() {
+    let mut daemon = start();
+    let mut client = daemon.client();
+    client.call(bound("k", Some("rescue"))).unwrap();
+    let document = backup(&mut client);
+    drop(client);
+    daemon.terminate();
+    let keys = daemon.tpm("main").keys().to_owned();
+    let state = daemon.state();
+    for entry in fs::read_dir(&state).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            // The folder of the keys stays.
+            true if keys.starts_with(&path) => {}
+            true => fs::remove_dir_all(path).unwrap(),
+            false => fs::remove_file(path).unwrap(),
+        }
+    }
+    daemon.start_again();
+    for token in ["main", "safe"] {
+        daemon.wait_for_token(token, LoginState::Unlocked);
+    }
+    restore(&daemon, &document, false).unwrap();
+    for key in ["rescue", "k"] {
+        let enabled = || daemon.client().call(Enable { key: key.into() }).is_ok();
+        assert!(wait_for(enabled, PATIENCE), "{}", daemon.stderr());
+    }
+    let rotated = daemon.client().call(Rotate { key: "k".into() }).unwrap();
+    let new = rotated.versions.iter().max_by_key(|version| version.version);
+    assert!(new.unwrap().placements[0].bound.is_some(), "{rotated:?}");
+    signs(&daemon, "k");
+    extend(&daemon, 7);
+    assert_eq!(does_not_sign(&daemon, "k").code, ErrorCode::PcrMismatch);
 }

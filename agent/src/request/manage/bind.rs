@@ -66,9 +66,31 @@ impl With<'_> {
         })
     }
 
-    /// The same as another version is bound to.
-    pub(super) fn wish_like(&self, version: &Version) -> Result<Option<Wish>, Failure> {
-        let Some(bound) = version.placements.iter().find_map(|p| p.bound.as_ref()) else {
+    /// The same as another version is bound to. The token is asked: a registry that was restored or
+    /// made anew by a rescan does not know.
+    pub(super) async fn wish_like(
+        &self,
+        token: &Token,
+        version: &Version,
+    ) -> Result<Option<Wish>, Failure> {
+        if token.kind() != "tpm" {
+            return Ok(None);
+        }
+        let inspect = Work::Inspect(version.id);
+        let bound = match token.call(self.authorised, inspect, self.deadline).await? {
+            Outcome::Key(Some(report)) => report.bound,
+            Outcome::Key(None) => {
+                return Err(Failure::new(
+                    ErrorCode::NotFound,
+                    format!(
+                        "token {} does not have the current version, so what a new one is to be bound to is not known",
+                        token.name()
+                    ),
+                ));
+            }
+            _ => return Err(misbehaved(token)),
+        };
+        let Some(bound) = bound else {
             return Ok(None);
         };
         let recovery = match &bound.authority {

@@ -25,7 +25,7 @@ impl With<'_> {
         let agent = self.agent;
         let _changing = Changing::begin(agent, key.id)?;
         let (token, number) = self.check_rotate(key)?;
-        let wish = self.wish_like(current(key)?)?;
+        let wish = self.wish_like(token, current(key)?).await?;
         let version = VersionId::random();
         entry.version = Some(version);
         // Its id is a random one.
