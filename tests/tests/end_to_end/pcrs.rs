@@ -282,7 +282,10 @@ fn a_new_version_is_bound_also_where_the_registry_was_restored() {
         assert!(wait_for(enabled, PATIENCE), "{}", daemon.stderr());
     }
     let rotated = daemon.client().call(Rotate { key: "k".into() }).unwrap();
-    let new = rotated.versions.iter().max_by_key(|version| version.version);
+    let new = rotated
+        .versions
+        .iter()
+        .max_by_key(|version| version.version);
     assert!(new.unwrap().placements[0].bound.is_some(), "{rotated:?}");
     signs(&daemon, "k");
     extend(&daemon, 7);
