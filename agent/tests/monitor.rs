@@ -156,10 +156,16 @@ fn is_hardened(config: &Path) {
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
             assert!(status.contains("\nNoNewPrivs:\t1\n"), "{status}");
         }
-        let worker = client
-            .identify(worker.pid, Some(worker.pidfd.as_fd()))
-            .await
-            .unwrap();
+        let worker = loop {
+            match client
+                .identify(worker.pid, Some(worker.pidfd.as_fd()))
+                .await
+            {
+                // It was started just now, and becomes its own program in a moment.
+                Err(MonitorError::Failed(why)) if why.contains("just now") => {}
+                identified => break identified.unwrap(),
+            }
+        };
         assert!(worker.descends_from_monitor);
         assert!(worker.sha256.is_some());
         let own = client.identify(std::process::id(), None).await.unwrap();
