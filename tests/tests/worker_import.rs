@@ -8,7 +8,7 @@
 
 use std::path::PathBuf;
 
-use keyward_backend::message::{ChangePin, Generate, Import, Outcome, ScanPage, Work};
+use keyward_backend::message::{ChangePin, Generate, Import, Outcome, SCAN_PAGE, ScanPage, Work};
 use keyward_backend::{BackendError, KeyReport, VersionId};
 use keyward_protocol::operation::KeyMaterial;
 use keyward_protocol::{Algorithm, CoseKey, KeyType, Purpose, SecretBytes};
@@ -186,7 +186,7 @@ fn a_scan_finds_every_key_once_in_the_order_of_the_ids() {
     let mut after = None;
     loop {
         let page = scan(&mut worker, after);
-        assert!(page.keys.len() <= 64 && page.foreign == 0);
+        assert!(page.keys.len() <= SCAN_PAGE && page.foreign == 0);
         assert!(page.keys.iter().all(|key| key.label == "keyward test"));
         found.extend(page.keys.iter().map(|key| key.id));
         after = found.last().copied();
@@ -195,6 +195,9 @@ fn a_scan_finds_every_key_once_in_the_order_of_the_ids() {
         }
     }
     assert_eq!(found, made);
+    let rest = scan(&mut worker, Some(made[99]));
+    let rest: Vec<_> = rest.keys.iter().map(|key| key.id).collect();
+    assert_eq!(rest, made[100..]);
 }
 
 #[test]

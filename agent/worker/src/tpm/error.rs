@@ -107,7 +107,9 @@ fn of_tpm(number: u32) -> Next {
         0x902 | 0x906 | 0x904 => Next::Evict,
         // TPM_RC_REFERENCE_H0 to H6: a transient object that is not there.
         0x910..=0x916 | 0x150 => Next::LoadAgain,
-        // TPM_RC_HANDLE: an object of before a reset.
+        // TPM_RC_HANDLE, about a session: somebody has put it away.
+        0x08b if number & 0x840 == 0x800 => Next::SessionAgain,
+        // About an object: it is of before a reset.
         0x08b => Next::LoadAgain,
         // TPM_RC_REFERENCE_S0 to S6, TPM_RC_SESSION_MEMORY, _SESSION_HANDLES, _CONTEXT_GAP.
         0x918..=0x91e | 0x903 | 0x905 | 0x901 => Next::SessionAgain,
@@ -173,6 +175,8 @@ mod tests {
             (0x1df, Next::Refused),
             (0x7_0018, Next::LoadAgain),
             (0x903, Next::SessionAgain),
+            (0x98b, Next::SessionAgain),
+            (0x1cb, Next::LoadAgain),
             (0x918, Next::SessionAgain),
             (0x100, Next::Startup),
             (0xa_000a, Next::Connect),
