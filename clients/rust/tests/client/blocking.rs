@@ -177,11 +177,10 @@ fn a_read_that_was_cut_off_is_repeated_once() {
         client.call(STATUS),
         Err(Error::OutcomeUnknown { .. })
     ));
-    assert_eq!(
-        fake.connections(),
-        4,
-        "connection 1 was good for one call, 2 and 3 for none"
-    );
+    // Connection 1 was good for one call. Where its end is seen before the second call goes out,
+    // that one begins with connection 2, and is repeated on 3; else it begins with 1.
+    let connections = fake.connections();
+    assert!((3..=4).contains(&connections), "{connections}");
 }
 
 #[test]
