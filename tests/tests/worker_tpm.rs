@@ -46,6 +46,17 @@ impl Rig {
         assert!(output.status.success(), "{output:?}");
     }
 
+    /// Puts another storage root key in the place of the usual one.
+    fn replace_root(&self, template: &[&str]) {
+        let (root, context) = ("0x81000001", self.dir.path().join("root.ctx"));
+        let context = context.to_str().unwrap();
+        self.run("tpm2_evictcontrol", &["-C", "o", "-c", root]);
+        let primary = [template, &["-C", "o", "-c", context]].concat();
+        self.run("tpm2_createprimary", &primary);
+        self.run("tpm2_evictcontrol", &["-C", "o", "-c", context, root]);
+        self.run("tpm2_flushcontext", &["-t"]);
+    }
+
     fn count(&self, code: u32) -> usize {
         self.token.proxy().count(code)
     }
@@ -235,15 +246,7 @@ fn a_file_of_another_tpm_is_refused_and_its_name_is_said() {
 #[test]
 fn keys_are_imported_below_a_storage_root_key_of_rsa_too() {
     let rig = Rig::new(false);
-    let (root, context) = ("0x81000001", rig.dir.path().join("root.ctx"));
-    let context = context.to_str().unwrap();
-    rig.run("tpm2_evictcontrol", &["-C", "o", "-c", root]);
-    rig.run(
-        "tpm2_createprimary",
-        &["-C", "o", "-G", "rsa2048", "-a", ROOT, "-c", context],
-    );
-    rig.run("tpm2_evictcontrol", &["-C", "o", "-c", context, root]);
-    rig.run("tpm2_flushcontext", &["-t"]);
+    rig.replace_root(&["-G", "rsa2048", "-a", ROOT]);
     let mut worker = rig.worker();
     let key_types = [KeyType::P256, KeyType::Rsa2048];
     for (key_type, algorithm) in key_types
@@ -263,15 +266,8 @@ fn keys_are_imported_below_a_storage_root_key_of_rsa_too() {
 #[test]
 fn a_storage_root_key_that_counts_tries_is_refused() {
     let rig = Rig::new(false);
-    let (root, context) = ("0x81000001", rig.dir.path().join("root.ctx"));
-    let context = context.to_str().unwrap();
-    rig.run("tpm2_evictcontrol", &["-C", "o", "-c", root]);
     // What tpm2-tools make if they are not told otherwise.
-    rig.run(
-        "tpm2_createprimary",
-        &["-C", "o", "-G", "ecc", "-c", context],
-    );
-    rig.run("tpm2_evictcontrol", &["-C", "o", "-c", context, root]);
+    rig.replace_root(&["-G", "ecc"]);
     match Worker::start_tpm(&rig.token).open() {
         Err(BackendError::DeviceFailed(why)) => assert!(why.contains("noda"), "{why}"),
         other => panic!("{other:?}"),
