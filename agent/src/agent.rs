@@ -67,6 +67,8 @@ pub struct Agent {
     pub files: Vec<FileCopy>,
     /// Backups and restorations that are under way.
     pub copies: Copies,
+    /// Whether there is a token that may wait for a person's touch.
+    pub touches: bool,
     /// How many connections are open.
     pub connections: Cell<usize>,
     /// How many management requests are under way.

@@ -15,6 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use keyward_protocol::event::EventCaller;
 use keyward_sys::peer::{self, PeerCredentials};
 
 use crate::audit::{CallerFacts, CallerJson};
@@ -292,6 +293,16 @@ impl Caller {
         match CallerJson::new(&facts) {
             Ok(json) => Arc::new(json),
             Err(error) => unreachable!("numbers and strings are JSON: {error}"),
+        }
+    }
+
+    /// What a person is told of it, whose touch it waits for.
+    pub(crate) fn for_people(&self) -> EventCaller {
+        EventCaller {
+            uid: self.uid,
+            pid: Some(self.pid).filter(|pid| *pid != 0),
+            unit: self.unit.unit.clone(),
+            program: self.facts().and_then(|facts| facts.program.exe.clone()),
         }
     }
 

@@ -136,6 +136,13 @@ pub enum TokenKind {
         /// The folder of its keys, in the state folder.
         keys: PathBuf,
     },
+    /// A PIV card.
+    Piv {
+        /// Which card; `None`: the only one that is there.
+        serial: Option<u32>,
+        /// For how long the PIN is kept; `None`: until the card is pulled or locked.
+        pin_timeout: Option<Duration>,
+    },
 }
 
 impl TokenKind {
@@ -145,6 +152,7 @@ impl TokenKind {
         match self {
             Self::Pkcs11 { .. } => "pkcs11",
             Self::Tpm { .. } => "tpm",
+            Self::Piv { .. } => "piv",
         }
     }
 }

@@ -18,7 +18,7 @@ use tokio::task::LocalSet;
 use crate::agent::{Agent, now};
 use crate::audit::{Audit, AuditError, Found, sync_periodically};
 use crate::caller::{self, Own};
-use crate::config::{Config, Mode, TokenConfig};
+use crate::config::{Config, Mode, TokenConfig, TokenKind};
 use crate::events::Events;
 use crate::front::native::{Listeners, SocketError};
 use crate::monitor;
@@ -199,6 +199,7 @@ fn assemble(
         started: now(),
         files,
         copies: Copies::default(),
+        touches: (config.tokens.values()).any(|token| matches!(token.kind, TokenKind::Piv { .. })),
         connections: Cell::new(0),
         managing: Cell::new(0),
         managed: tokio::sync::Notify::new(),

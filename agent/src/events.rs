@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 
-use keyward_protocol::event::{Event, EventKind};
+use keyward_protocol::event::{Event, EventCaller, EventKind};
 use keyward_protocol::{ErrorCode, Failure, OperationCode};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -26,6 +26,18 @@ const MOST_SUBSCRIBERS: usize = 64;
 pub struct Events {
     policy: Rc<Policy>,
     inboxes: RefCell<Vec<Weak<Inbox>>>,
+    moved: Notify,
+}
+
+/// What a person is told of a request that waits for them.
+#[derive(Clone, Debug)]
+pub(crate) struct About {
+    /// What was asked for.
+    pub(crate) operation: OperationCode,
+    /// With which key.
+    pub(crate) key: Option<Uuid>,
+    /// Who asked.
+    pub(crate) caller: EventCaller,
 }
 
 /// What waits for one subscriber. Dropping it ends the subscription.
@@ -46,6 +58,7 @@ impl Events {
         Self {
             policy,
             inboxes: RefCell::default(),
+            moved: Notify::new(),
         }
     }
 
@@ -81,10 +94,8 @@ impl Events {
     /// Something happened to a token.
     pub(crate) fn token(&self, kind: EventKind, token: &str) {
         let event = Event {
-            kind,
             token: Some(token.to_owned()),
-            key: None,
-            count: None,
+            ..nothing(kind)
         };
         self.tell(&event, OperationCode::Status);
     }
@@ -95,12 +106,36 @@ impl Events {
             return;
         }
         let event = Event {
-            kind,
-            token: None,
             key: Some(key.to_string()),
-            count: None,
+            ..nothing(kind)
         };
         self.tell(&event, OperationCode::Describe);
+    }
+
+    /// A token waits for a touch, or does no more.
+    pub(crate) fn touch(&self, kind: EventKind, token: &str, about: &About) {
+        if self.inboxes.borrow().is_empty() {
+            return;
+        }
+        let event = Event {
+            token: Some(token.to_owned()),
+            key: about.key.map(|key| key.to_string()),
+            operation: Some(about.operation.number()),
+            caller: Some(about.caller.clone()),
+            ..nothing(kind)
+        };
+        self.tell(&event, OperationCode::Describe);
+    }
+
+    /// Waits until some token has come, gone, or been unlocked. What happens from the call on is
+    /// noticed, before the future is polled too.
+    pub(crate) fn moved(&self) -> impl Future<Output = ()> {
+        self.moved.notified()
+    }
+
+    /// Some token has come, gone, or been unlocked.
+    pub(crate) fn has_moved(&self) {
+        self.moved.notify_waiters();
     }
 
     /// Tells those who may see what it is about.
@@ -118,6 +153,17 @@ impl Events {
     }
 }
 
+fn nothing(kind: EventKind) -> Event {
+    Event {
+        kind,
+        token: None,
+        key: None,
+        count: None,
+        operation: None,
+        caller: None,
+    }
+}
+
 impl Inbox {
     /// The next event; none if there is none now.
     pub(crate) fn take(&self) -> Option<Event> {
@@ -125,11 +171,9 @@ impl Inbox {
             return Some(event);
         }
         let lost = self.lost.take();
-        (lost > 0).then_some(Event {
-            kind: EventKind::Lost,
-            token: None,
-            key: None,
+        (lost > 0).then(|| Event {
             count: Some(lost),
+            ..nothing(EventKind::Lost)
         })
     }
 

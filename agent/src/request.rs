@@ -11,11 +11,11 @@ mod destruction;
 mod dispatch;
 mod give_back;
 mod manage;
+mod origin;
 mod read;
 mod reconcile;
 mod usage;
 
-use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ use crate::audit::{
     Suppressed,
 };
 use crate::caller::{Caller, CallerError};
-use crate::events::Inbox;
+use crate::events::About;
 use crate::policy::{Action, Decision, Facts, Policy};
 use crate::worker::QueueKey;
 use crate::worker::failure::unwrap_failed;
@@ -41,62 +41,17 @@ use crate::worker::failure::unwrap_failed;
 pub use self::answer::Answer;
 use self::dispatch::KeyName;
 pub use self::manage::backup::Copies;
+pub use self::origin::Origin;
 pub(crate) use self::reconcile::Enroller;
 
 /// How old what is known about a caller's program may be for a use.
 const PROGRAM_AGE: Duration = Duration::from_secs(1);
 
-/// Who asks, through which connection.
-pub struct Origin {
-    /// Facts from the kernel.
-    pub caller: Caller,
-    /// Reads that are in the log already: they are recorded once per connection.
-    recorded: RefCell<Vec<(OperationCode, Seq)>>,
-    /// The process behind it has ended or become another program.
-    gone: Cell<bool>,
-    /// Messages that are given in parts.
-    streams: absorb::Streams,
-    /// Whether hello and welcome have agreed on events.
-    events_agreed: Cell<bool>,
-    /// What the connection has subscribed to.
-    inbox: OnceCell<Rc<Inbox>>,
-    /// Backups and restorations.
-    copies: manage::backup::Under,
-}
-
-impl Origin {
-    /// The origin of a new connection.
-    pub fn new(caller: Caller) -> Self {
-        Self {
-            caller,
-            recorded: RefCell::default(),
-            gone: Cell::new(false),
-            streams: absorb::Streams::default(),
-            events_agreed: Cell::new(false),
-            inbox: OnceCell::new(),
-            copies: manage::backup::Under::default(),
-        }
-    }
-
-    /// Hello and welcome have agreed on events.
-    pub fn agree_on_events(&self) {
-        self.events_agreed.set(true);
-    }
-
-    /// What waits to be told, if the connection has subscribed.
-    pub(crate) fn inbox(&self) -> Option<&Inbox> {
-        self.inbox.get().map(Rc::as_ref)
-    }
-
-    /// Whether the connection is to be closed: whoever opened it is not there any more.
-    pub fn is_gone(&self) -> bool {
-        self.gone.get()
-    }
-}
-
 /// The proof that a request was decided on: no token does anything without one.
 pub struct Authorised {
     queue_key: QueueKey,
+    /// What a person is told while it waits for them; only where a token may do so.
+    about: Option<Rc<About>>,
 }
 
 impl Authorised {
@@ -104,6 +59,20 @@ impl Authorised {
     pub(crate) fn queue_key(&self) -> QueueKey {
         self.queue_key
     }
+
+    /// What a person is told while it waits for them.
+    pub(crate) fn about(&self) -> Option<Rc<About>> {
+        self.about.clone()
+    }
+}
+
+/// How long a request may take, and what it may wait for.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// When nobody waits for the answer any more.
+    pub deadline: Instant,
+    /// Whether it waits until then for a token that is not there or is locked.
+    pub for_token: bool,
 }
 
 /// What everything that is done for a request needs.
@@ -113,6 +82,8 @@ struct With<'a> {
     origin: &'a Origin,
     authorised: &'a Authorised,
     deadline: Instant,
+    /// A token that is not there, or is locked, is waited for.
+    waits: bool,
 }
 
 /// What the record will say beside who asked for what.
@@ -157,7 +128,7 @@ impl Entry {
 pub async fn serve(
     agent: &Agent,
     origin: &Origin,
-    deadline: Instant,
+    patience: Patience,
     request: Request,
     cancelled: impl Future<Output = ()>,
 ) -> Answer {
@@ -170,7 +141,7 @@ pub async fn serve(
         Err(error) => return answer::refused(&error),
     };
     let mut entry = Entry::default();
-    let processed = process(agent, origin, deadline, request, action, &mut entry);
+    let processed = process(agent, origin, patience, request, action, &mut entry);
     let result = match code.class() {
         OperationClass::Manage => processed.await,
         OperationClass::Use | OperationClass::Read => tokio::select! {
@@ -209,11 +180,12 @@ fn reserve(agent: &Agent, code: OperationCode, permitted: bool) -> Result<Reserv
 async fn process(
     agent: &Agent,
     origin: &Origin,
-    deadline: Instant,
+    patience: Patience,
     request: Request,
     action: Action,
     entry: &mut Entry,
 ) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let deadline = patience.deadline;
     let class = request.code().class();
     let permitted = decide(&agent.policy, &origin.caller, action);
     if permitted.is_some() {
@@ -246,10 +218,17 @@ async fn process(
             Some(key)
         }
     };
-    let Some(authorised) = permitted else {
+    let Some(mut authorised) = permitted else {
         entry.denied = true;
         return Err(denied(action));
     };
+    if agent.touches {
+        authorised.about = Some(Rc::new(About {
+            operation: action.code(),
+            key: entry.key,
+            caller: origin.caller.for_people(),
+        }));
+    }
     if let Some(key) = &key {
         destruction::refuse(agent, key, request.code())?;
     }
@@ -266,6 +245,7 @@ async fn process(
         origin,
         authorised: &authorised,
         deadline,
+        waits: patience.for_token,
     };
     Box::pin(with.dispatch(request, key, entry)).await
 }
@@ -463,6 +443,7 @@ fn decide(policy: &Policy, caller: &Caller, action: Action) -> Option<Authorised
     match policy.decide(&facts) {
         Decision::Permit => Some(Authorised {
             queue_key: (caller.uid, caller.pid),
+            about: None,
         }),
         Decision::Deny => None,
     }

@@ -3,7 +3,9 @@
 //! A [`Token`] lives as long as the agent; the worker process behind it comes and goes (see
 //! `worker/supervisor.rs`). Requests reach it only with an [`Authorised`], which only the pipeline makes.
 
+mod ask;
 pub(crate) mod failure;
+mod hears;
 mod link;
 mod lockout;
 mod login;
@@ -28,9 +30,10 @@ use tokio::time::Instant;
 use self::link::{Link, SendError};
 pub(crate) use self::queue::QueueKey;
 use self::queue::{FairQueue, Full};
-use crate::events::Events;
+use crate::events::{About, Events};
 use crate::request::Authorised;
 
+pub use self::ask::Ask;
 pub(crate) use self::failure::failure_of;
 pub(crate) use self::login::{Login, LoginError};
 
@@ -103,7 +106,8 @@ enum State {
 
 struct Job {
     number: u64,
-    work: Rc<Work>,
+    ask: Ask,
+    about: Option<Rc<About>>,
     reply: oneshot::Sender<Result<Outcome, Failure>>,
 }
 
@@ -184,17 +188,17 @@ impl Token {
     pub async fn call(
         &self,
         authorised: &Authorised,
-        work: impl Into<Rc<Work>>,
+        ask: impl Into<Ask>,
         deadline: Instant,
     ) -> Result<Outcome, Failure> {
-        Ok(self.attempt(authorised, work, deadline).await?)
+        Ok(self.attempt(authorised, ask, deadline).await?)
     }
 
     /// [`Token::call`] for what changes the token: says of a failure whether a worker got the call.
     pub(crate) async fn attempt(
         &self,
         authorised: &Authorised,
-        work: impl Into<Rc<Work>>,
+        ask: impl Into<Ask>,
         deadline: Instant,
     ) -> Result<Outcome, CallError> {
         self.refuse_unless_ready().map_err(CallError::unsent)?;
@@ -204,7 +208,8 @@ impl Token {
         let (reply, answer) = oneshot::channel();
         let job = Job {
             number,
-            work: work.into(),
+            ask: ask.into(),
+            about: authorised.about(),
             reply,
         };
         if let Err(Full(_)) = self.queue.borrow_mut().push(caller, job) {
@@ -364,7 +369,8 @@ impl Token {
             if job.reply.is_closed() {
                 continue;
             }
-            match link.send(&job.work, job.reply) {
+            let Ask { work, expected } = &job.ask;
+            match link.send(work, expected.as_deref(), job.about.clone(), job.reply) {
                 Ok(()) => {}
                 // Where the worker is gone, the supervisor sees it by itself, and the next one serves.
                 Err((SendError::WouldBlock | SendError::Broken, reply)) => {
@@ -383,7 +389,7 @@ impl Token {
     }
 
     /// Draws conclusions from what a worker could not do, before anybody is told.
-    fn notice(&self, error: &BackendError) {
+    fn conclude(&self, error: &BackendError) {
         match error {
             BackendError::LoginRequired => self.enter(State::Locked(None)),
             BackendError::TokenAbsent(why) => self.enter(State::Absent(why.clone())),
@@ -406,6 +412,7 @@ impl Token {
             tracing::debug!(token = self.name(), ?state, "state");
         }
         *self.state.borrow_mut() = state;
+        self.events.has_moved();
         self.tell();
         if refuses {
             self.refuse_waiting();

@@ -96,6 +96,9 @@ pub enum ErrorCode {
     /// The key is bound to PCRs, and the machine has others than were approved.
     #[n(29)]
     PcrMismatch,
+    /// Nobody touched the token in time.
+    #[n(30)]
+    TouchMissed,
 }
 
 named!(ErrorCode {
@@ -128,6 +131,7 @@ named!(ErrorCode {
     Internal = "internal",
     TokenFull = "token-full",
     PcrMismatch = "pcr-mismatch",
+    TouchMissed = "touch-missed",
 });
 
 impl ErrorCode {

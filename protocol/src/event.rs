@@ -21,6 +21,30 @@ pub struct Event {
     /// How many events there were that this connection was too slow for.
     #[n(3)]
     pub count: Option<u64>,
+    /// The number of the operation that it happened in.
+    #[n(4)]
+    pub operation: Option<u32>,
+    /// Who asked for that.
+    #[n(5)]
+    pub caller: Option<EventCaller>,
+}
+
+/// The program whose request waits for a person. What it is besides its uid is a hint.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct EventCaller {
+    /// Its user.
+    #[n(0)]
+    pub uid: u32,
+    /// Its process, where that can be seen.
+    #[n(1)]
+    pub pid: Option<u32>,
+    /// The system unit that it is in.
+    #[n(2)]
+    pub unit: Option<String>,
+    /// The path of its program.
+    #[n(3)]
+    pub program: Option<String>,
 }
 
 /// What can happen.

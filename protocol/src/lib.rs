@@ -22,6 +22,7 @@ pub mod frame;
 pub mod key;
 pub mod message;
 pub mod operation;
+pub mod piv;
 pub mod secret;
 pub mod spki;
 pub mod thumbprint;

@@ -102,6 +102,8 @@ pub struct Call {
     pub id: u64,
     /// How long the client waits, in milliseconds.
     pub deadline_ms: Option<u32>,
+    /// Whether it waits until then for a token that is not there or is locked.
+    pub wait: bool,
     /// What is to be done.
     pub request: Request,
 }
@@ -186,7 +188,11 @@ struct Cancel {
 
 impl Call {
     fn encode_into(&self, bytes: &mut Vec<u8>) {
-        let fields = if self.deadline_ms.is_some() { 5 } else { 4 };
+        let fields = match (self.deadline_ms, self.wait) {
+            (None, false) => 4,
+            (Some(_), true) => 6,
+            _ => 5,
+        };
         cbor::write(bytes, |e| {
             e.map(fields)?.u8(0)?.u32(KIND_CALL)?.u8(1)?.u64(self.id)?;
             e.u8(2)?.u32(self.request.code().number())?.u8(3)?.ok()
@@ -194,6 +200,9 @@ impl Call {
         self.request.encode_body_into(bytes);
         if let Some(deadline) = self.deadline_ms {
             cbor::write(bytes, |e| e.u8(4)?.u32(deadline)?.ok());
+        }
+        if self.wait {
+            cbor::write(bytes, |e| e.u8(5)?.bool(true)?.ok());
         }
     }
 }
@@ -209,6 +218,7 @@ fn call(frame: &[u8]) -> Result<ClientMessage, ClientMessageError> {
         code: Some(code),
         body: Some(body),
         deadline_ms,
+        wait,
     } = header
     else {
         return Err(ClientMessageError::Malformed(CborError::Shape));
@@ -224,6 +234,7 @@ fn call(frame: &[u8]) -> Result<ClientMessage, ClientMessageError> {
     Ok(ClientMessage::Call(Call {
         id,
         deadline_ms,
+        wait,
         request,
     }))
 }
@@ -234,6 +245,7 @@ struct CallHeader<'b> {
     code: Option<u32>,
     body: Option<&'b [u8]>,
     deadline_ms: Option<u32>,
+    wait: bool,
 }
 
 impl<'b> CallHeader<'b> {
@@ -250,6 +262,7 @@ impl<'b> CallHeader<'b> {
                     self.body = frame.get(start..d.position());
                 }
                 4 => self.deadline_ms = Some(d.u32()?),
+                5 => self.wait = d.bool()?,
                 _ => return Err(minicbor::decode::Error::message("unknown field")),
             }
         }

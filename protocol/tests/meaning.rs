@@ -83,6 +83,7 @@ fn every_field_is_under_its_number() {
                 recovery_key: Some("rescue".into()),
                 no_recovery: false,
             }),
+            piv: None,
         }
         .into(),
         Destroy {
@@ -209,6 +210,7 @@ fn every_field_is_under_its_number() {
                     .into(),
             ),
             existing: Some("k".into()),
+            piv: None,
         }
         .into(),
         Rotate { key: "k".into() }.into(),
@@ -285,6 +287,7 @@ fn every_field_is_under_its_number() {
         let call = ClientMessage::Call(Call {
             id: 7,
             deadline_ms: None,
+            wait: false,
             request,
         });
         assert_eq!(call.encode(), bytes, "{name}");

@@ -32,6 +32,8 @@ struct Vector {
     body: Option<bool>,
     operation: Option<String>,
     deadline: Option<u32>,
+    #[serde(default)]
+    wait: bool,
     code: Option<String>,
     kind: Option<String>,
     thumbprint: Option<String>,
@@ -205,6 +207,7 @@ fn calls_and_cancels_are_taken_or_answered_as_the_specification_says() {
                             vector.name
                         );
                         assert_eq!(call.deadline_ms, vector.deadline, "{}", vector.name);
+                        assert_eq!(call.wait, vector.wait, "{}", vector.name);
                         call.id
                     }
                     ClientMessage::Cancel { id } => *id,

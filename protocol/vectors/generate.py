@@ -369,6 +369,8 @@ def call(operation, body, call_id=7, **more):
     message = {0: 1, 1: call_id, 2: operation, 3: body}
     if "deadline" in more:
         message[4] = more["deadline"]
+    if "wait" in more:
+        message[5] = more["wait"]
     return message
 
 
@@ -446,7 +448,8 @@ def request_file(keys):
         "random": [("shortest", {0: 32}), ("all fields", {0: 1024, 1: "main"})],
         "get-public-key": [("shortest", {0: "k"}), ("all fields", {0: "k", 1: 4})],
         "create": [("shortest", {0: 3, 1: 4}), ("all fields", {0: 1, 1: 1, 2: "web", 3: "main", 4: [1, 2], 5: {"b": "2", "aa": "1", "": "é"}, 6: {0: [7, 11], 1: "rescue", 2: False}}),
-                   ("empty lists", {0: 2, 1: 2, 4: [], 5: {}})],
+                   ("empty lists", {0: 2, 1: 2, 4: [], 5: {}}),
+                   ("in a slot of a card", {0: 1, 1: 1, 7: {0: 0x9a, 1: 2, 2: 3}}), ("on a card", {0: 1, 1: 1, 7: {}})],
         "destroy": [("all fields", {0: "k", 1: True}), ("not now", {0: "k", 1: False})],
         "unlock": [("shortest", {2: False}), ("all fields", {0: "main", 1: b"1234", 2: True})],
         "lock": [("shortest", {}), ("all fields", {0: "main"})],
@@ -471,7 +474,7 @@ def request_file(keys):
         "activate-credential": [("shortest", {1: b""}), ("all fields", {0: "main", 1: bytes(range(40))})],
         "import": [("shortest", {0: 1, 1: [1, b"0"]}),
                    ("all fields", {0: 4, 1: [2, 8, bytes(range(32))], 2: "web", 3: ["main", "spare"], 4: [1], 5: {"b": "2", "aa": "1"}, 6: "k"}),
-                   ("PKCS#8", {0: 1, 1: [1, bytes(range(48))], 3: []}), ("the file of a TPM's key", {0: 1, 1: [3, b"-----BEGIN TSS2 PRIVATE KEY-----"]})],
+                   ("PKCS#8", {0: 1, 1: [1, bytes(range(48))], 3: []}), ("for a card", {0: 1, 1: [1, b"0"], 8: {0: 0x82, 2: 1}}), ("the file of a TPM's key", {0: 1, 1: [3, b"-----BEGIN TSS2 PRIVATE KEY-----"]})],
         "rotate": [("all fields", {0: "k"})],
         "enable": [("all fields", {0: "k"})],
         "disable": [("all fields", {0: "k"})],
@@ -496,6 +499,8 @@ def request_file(keys):
             f.accept(f"{operation}, {name}", call(number, body), operation=operation, id=7)
     f.accept("an id of 0, a deadline of 0", call(66, {}, 0, deadline=0), operation="status", id=0, deadline=0)
     f.accept("the largest id and deadline", call(66, {}, 2**64 - 1, deadline=2**32 - 1), operation="status", id=2**64 - 1, deadline=2**32 - 1)
+    f.accept("a use that waits", call(1, {0: "k", 2: [1, b"m"]}, wait=True, deadline=60000), operation="sign", id=7, deadline=60000, wait=True)
+    f.accept("one that waits without deadline", call(1, {0: "k", 2: [1, b"m"]}, wait=True), operation="sign", id=7, wait=True)
     f.accept("cancel", {0: 2, 1: 7}, id=7)
     f.accept("cancel of the largest id", {0: 2, 1: 2**64 - 1}, id=2**64 - 1)
     long_text = "é" * 1000
@@ -563,6 +568,13 @@ def request_file(keys):
         ("random of 2^32", 5, {0: 2**32}),
         ("create with purpose 0", 32, {0: 0, 1: 1}),
         ("create with purpose 7", 32, {0: 7, 1: 1}),
+        ("create in a slot of 256", 32, {0: 1, 1: 1, 7: {0: 256}}),
+        ("create in a slot by name", 32, {0: 1, 1: 1, 7: {0: "9a"}}),
+        ("create with PIN policy 0", 32, {0: 1, 1: 1, 7: {1: 0}}),
+        ("create with PIN policy 4", 32, {0: 1, 1: 1, 7: {1: 4}}),
+        ("create with touch policy 4", 32, {0: 1, 1: 1, 7: {2: 4}}),
+        ("create with an unknown choice", 32, {0: 1, 1: 1, 7: {3: 1}}),
+        ("import with touch policy 0", 37, {0: 1, 1: [1, b"0"], 8: {2: 0}}),
         ("create with key type 12", 32, {0: 1, 1: 12}),
         ("create with format 7", 32, {0: 1, 1: 1, 4: [7]}),
         ("create with a number as tag", 32, {0: 1, 1: 1, 5: {"a": 1}}),
@@ -578,7 +590,9 @@ def request_file(keys):
         ("a call without operation", {k: v for k, v in base.items() if k != 2}),
         ("a call without body", {k: v for k, v in base.items() if k != 3}),
         ("a call without kind", {k: v for k, v in base.items() if k != 0}),
-        ("a call with an unknown field", {**base, 5: 0}),
+        ("a call with an unknown field", {**base, 6: 0}),
+        ("a call that waits for a number of seconds", {**base, 5: 60}),
+        ("a call that waits for null", {**base, 5: None}),
         ("a call with a text key", {**base, "deadline": 5}),
         ("a call with an id below 0", {**base, 1: -1}),
         ("a call with a text as id", {**base, 1: "7"}),
@@ -717,7 +731,7 @@ def failure_file():
     names = ["malformed", "version", "unsupported", "too-large", "invalid", "busy", "not-found", "denied", "exists",
              "wrong-purpose", "wrong-state", "format-not-allowed", "mechanism-invalid", "token-absent", "token-changed",
              "token-locked", "pin-incorrect", "pin-blocked", "pin-withheld", "unwrap-failed", "token-failed",
-             "deadline-exceeded", "cancelled", "audit-unavailable", "registry-mismatch", "shutting-down", "internal", "token-full", "pcr-mismatch"]
+             "deadline-exceeded", "cancelled", "audit-unavailable", "registry-mismatch", "shutting-down", "internal", "token-full", "pcr-mismatch", "touch-missed"]
     for number, name in enumerate(names, 1):
         body = {0: number, 1: f"{name}."}
         check("failure", {0: 2, 1: 7, 2: body})
@@ -760,6 +774,12 @@ def event_file():
         check("event", {0: 3, 2: {0: number}})
         f.accept(name, {0: 3, 2: {0: number}}, kind=name, same=True)
     f.accept("all fields", {0: 3, 2: {0: 1, 1: "main", 2: UUID}}, kind="touch-needed", same=True)
+    caller = {0: 1000, 1: 4711, 2: "web.service", 3: "/usr/bin/ssh"}
+    touch = {0: 1, 1: "card", 2: UUID, 4: 1, 5: caller}
+    check("event", {0: 3, 2: touch})
+    f.accept("a touch, with who asks for what", {0: 3, 2: touch}, kind="touch-needed", same=True)
+    f.accept("a touch of a caller that can't be seen", {0: 3, 2: {**touch, 5: {0: 0}}}, kind="touch-needed", same=True)
+    f.accept("a newer agent's caller", {0: 3, 2: {**touch, 5: {**caller, 4: "x"}}}, kind="touch-needed", same=False)
     f.accept("lost, with their count", {0: 3, 2: {0: 11, 3: 2**40}}, kind="lost", same=True)
     f.accept("a newer agent's event", {0: 3, 2: {0: 99, 1: "main"}}, kind=None, same=True)
     f.accept("a newer agent's field", {0: 3, 2: {0: 3, 9: 0}}, kind="token-inserted", same=False)
@@ -773,6 +793,10 @@ def event_file():
         ("a token of null", {0: 3, 2: {0: 1, 1: None}}, "unsupported"),
         ("an array as body", {0: 3, 2: [1]}, "shape"),
         ("a count as text", {0: 3, 2: {0: 11, 3: "7"}}, "shape"),
+        ("a caller without uid", {0: 3, 2: {0: 1, 5: {1: 7}}}, "shape"),
+        ("a caller as a number", {0: 3, 2: {0: 1, 5: 1000}}, "shape"),
+        ("an operation by name", {0: 3, 2: {0: 1, 4: "sign"}}, "shape"),
+        ("a program as bytes", {0: 3, 2: {0: 1, 5: {0: 0, 3: b"/bin/sh"}}}, "shape"),
         ("a count below 0", {0: 3, 2: {0: 11, 3: -1}}, "shape"),
         ("a kind of null", {0: 3, 2: {0: None}}, "unsupported"),
         ("a kind as an array", {0: 3, 2: {0: [1]}}, "shape"),

@@ -258,6 +258,7 @@ pub fn call(id: u64, request: impl Into<Request>) -> Vec<u8> {
     ClientMessage::Call(Call {
         id,
         deadline_ms: None,
+        wait: false,
         request: request.into(),
     })
     .encode()

@@ -16,6 +16,7 @@ pub fn create(alias: &str, purpose: Purpose, key_type: KeyType) -> Create {
         formats: None,
         tags: None,
         bind: None,
+        piv: None,
     }
 }
 

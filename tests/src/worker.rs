@@ -11,7 +11,9 @@ use std::{
 
 use keyward_backend::{
     BackendError, KeyReport, TokenReport, VersionId,
-    message::{Answer, Call, Credential, Generate, Import, MAX_PACKET, Outcome, Sign, Work},
+    message::{
+        Answer, Call, Credential, Expected, Generate, Import, MAX_PACKET, Outcome, Sign, Work,
+    },
     start::{Hardware, SandboxLists, SocketKinds, Start},
 };
 use keyward_protocol::{
@@ -191,6 +193,7 @@ impl Worker {
             label: "imported".to_owned(),
             key_type,
             purpose,
+            piv: None,
         };
         match self.call(Work::Import(Import { generate, material })) {
             Outcome::Key(Some(report)) => Ok((id, report)),
@@ -205,10 +208,20 @@ impl Worker {
     /// If the worker has gone.
     #[track_caller]
     pub fn send(&mut self, work: Work) -> u64 {
+        self.send_expecting(work, None)
+    }
+
+    /// Sends a call with what the registry would have of its key.
+    ///
+    /// # Panics
+    /// If the worker has gone.
+    #[track_caller]
+    pub fn send_expecting(&mut self, work: Work, expected: Option<Expected>) -> u64 {
         self.next = self.next.wrapping_add(1);
         let call = Call {
             id: self.next,
             work,
+            expected,
         };
         self.send_bytes(&minicbor::to_vec(call).expect("CBOR"));
         self.next
@@ -289,6 +302,7 @@ impl Worker {
             label: "keyward test".to_owned(),
             key_type,
             purpose,
+            piv: None,
         }));
         match outcome {
             Outcome::Key(Some(report)) => Ok((id, report)),

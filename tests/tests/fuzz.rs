@@ -118,6 +118,7 @@ fn packets() -> Vec<(String, Vec<u8>)> {
             label: "k".into(),
             key_type: KeyType::P256,
             purpose: Purpose::Sign,
+            piv: None,
         }),
         Work::Inspect(id),
         Work::Destroy(id),
@@ -146,6 +147,7 @@ fn packets() -> Vec<(String, Vec<u8>)> {
                 label: "k".into(),
                 key_type: KeyType::Aes256,
                 purpose: Purpose::Wrap,
+                piv: None,
             },
             material: KeyMaterial::Secret(KeyType::Aes256, SecretBytes::copy_from(&[1; 32])),
         }),
@@ -272,10 +274,16 @@ fn packets() -> Vec<(String, Vec<u8>)> {
         pin_file: Some("/run/pin".into()),
         remembered_pin: Some(SecretBytes::copy_from(b"1234")),
     };
-    let calls = works
-        .into_iter()
-        .zip(1..)
-        .map(|(work, id)| (format!("call-{id:02}"), cbor::encode(&Call { id, work })));
+    let calls = works.into_iter().zip(1..).map(|(work, id)| {
+        (
+            format!("call-{id:02}"),
+            cbor::encode(&Call {
+                id,
+                work,
+                expected: None,
+            }),
+        )
+    });
     let answers = outcomes.into_iter().zip(1..).map(|(outcome, id)| {
         (
             format!("answer-{id:02}"),

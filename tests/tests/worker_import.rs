@@ -311,6 +311,7 @@ fn an_id_that_is_taken_is_refused_as_taken_and_its_key_stays() {
         label: "again".to_owned(),
         key_type: KeyType::P256,
         purpose: Purpose::Sign,
+        piv: None,
     };
     let exists = Outcome::Failed(BackendError::Exists(id.to_string()));
     assert_eq!(worker.call(Work::Generate(again())), exists);

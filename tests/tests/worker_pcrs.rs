@@ -363,6 +363,7 @@ impl Rig {
                 label: "keyward test".to_owned(),
                 key_type,
                 purpose,
+                piv: None,
             },
             binding: Binding {
                 values,

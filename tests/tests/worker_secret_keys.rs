@@ -351,6 +351,7 @@ fn import(worker: &mut Worker, key_type: KeyType, purpose: Purpose, key: &[u8]) 
         label: "imported".to_owned(),
         key_type,
         purpose,
+        piv: None,
     };
     let material = KeyMaterial::Secret(key_type, SecretBytes::copy_from(key));
     let outcome = worker.call(Work::Import(Import { generate, material }));

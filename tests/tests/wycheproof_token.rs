@@ -53,6 +53,7 @@ fn with_token(
             label: "wycheproof".to_owned(),
             key_type,
             purpose,
+            piv: None,
         };
         let mut session = backend.session().unwrap();
         session.import(&Import { generate, material }).unwrap();

@@ -5,8 +5,8 @@ use keyward_protocol::attestation::{Identity, Statement};
 
 use crate::error::{BackendError, Result};
 use crate::message::{
-    Activate, Attest, ChangePin, Derive, Generate, Import, Mac, Place, ScanPage, Seal, Sealed,
-    Sign, Unseal, Unwrap, Wrap,
+    Activate, Adopt, Attest, ChangePin, Derive, Expected, Generate, Import, Mac, Place, ScanPage,
+    Seal, Sealed, Sign, UnblockPin, Unseal, Unwrap, Work, Wrap, WriteCertificate,
 };
 use crate::pcr::{Approve, BoundReport, MakeBound, PcrValue};
 use crate::token::{KeyReport, TokenIdentity, TokenReport, VersionId};
@@ -54,11 +54,81 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// [`Busy`](crate::BackendError::Busy) where the token has no session left.
     fn session(&self) -> Result<Self::Session<'_>>;
+
+    /// Begins to look whether the token comes and goes, from a thread of its own, and says so by
+    /// the notice. It is asked once, when the worker begins to serve.
+    fn watch(&'static self, _notice: Notice) {}
+
+    /// Changes a card's PUK.
+    ///
+    /// # Errors
+    /// As [`change_pin`](Self::change_pin), of the PUK.
+    fn change_puk(&self, _change: &ChangePin) -> Result<TokenReport> {
+        no_card()
+    }
+
+    /// Gives a blocked PIN a new value.
+    ///
+    /// # Errors
+    /// As [`change_pin`](Self::change_pin), of the PUK.
+    fn unblock_pin(&self, _unblock: &UnblockPin) -> Result<TokenReport> {
+        no_card()
+    }
+
+    /// Gives a card a new random management key, which it keeps behind its PIN.
+    ///
+    /// # Errors
+    /// [`LoginRequired`](crate::BackendError::LoginRequired).
+    fn new_management_key(&self) -> Result<TokenReport> {
+        no_card()
+    }
+
+    /// Brings a card back to how it left the factory: all its keys are lost.
+    ///
+    /// # Errors
+    /// The card could not be asked.
+    fn reset(&self) -> Result<TokenReport> {
+        no_card()
+    }
+}
+
+/// By which a backend says, unasked, that its token is not as it was.
+pub struct Notice(Box<dyn Fn() + Send + Sync>);
+
+impl Notice {
+    /// A notice that does this when something has changed.
+    #[must_use]
+    pub fn new(changed: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Box::new(changed))
+    }
+
+    /// The token has come, has gone, or has lost its login: the agent looks at it again.
+    pub fn changed(&self) {
+        (self.0)();
+    }
+}
+
+impl std::fmt::Debug for Notice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Notice").finish_non_exhaustive()
+    }
 }
 
 /// What one thread works with. After an error other than about the input it is dropped and made
 /// anew, and nothing that was looked up through it is used again.
 pub trait Session {
+    /// What the registry has of the key that the next call is about. Where a key can be exchanged for
+    /// another behind the token's back, one that is not the expected is refused.
+    fn expect(&mut self, _expected: Option<&Expected>) {}
+
+    /// Whether a person has to touch the token before it does this.
+    ///
+    /// # Errors
+    /// The token could not be asked.
+    fn needs_touch(&mut self, _work: &Work) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Makes a key pair or a secret key, reads its attributes back, and destroys it if they are not right.
     ///
     /// # Errors
@@ -177,6 +247,34 @@ pub trait Session {
     /// The token could not be asked.
     fn random(&mut self, length: u32) -> Result<SecretBytes>;
 
+    /// Takes a key over that is in the token already, and changes nothing in it.
+    ///
+    /// # Errors
+    /// [`KeyNotFound`](crate::BackendError::KeyNotFound) where there is none,
+    /// [`Invalid`](crate::BackendError::Invalid) for one that is not of the type, or not for the
+    /// purpose.
+    fn adopt(&mut self, _: &Adopt) -> Result<KeyReport> {
+        Err(BackendError::MechanismInvalid(
+            "keys of such a token are taken over by a rescan".to_owned(),
+        ))
+    }
+
+    /// The certificate that the token keeps beside a key, DER.
+    ///
+    /// # Errors
+    /// [`KeyNotFound`](crate::BackendError::KeyNotFound).
+    fn read_certificate(&mut self, _: VersionId) -> Result<Option<Vec<u8>>> {
+        no_card()
+    }
+
+    /// Keeps a certificate beside a key; an empty one takes it away.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::BackendError::Invalid) for one of another key.
+    fn write_certificate(&mut self, _: &WriteCertificate) -> Result<()> {
+        no_card()
+    }
+
     /// Gives the token a key's own file back, which it has lost.
     ///
     /// # Errors
@@ -226,6 +324,12 @@ pub trait Session {
 fn no_pcrs<T>() -> Result<T> {
     Err(BackendError::MechanismInvalid(
         "only a TPM has PCRs that a key can be bound to".to_owned(),
+    ))
+}
+
+fn no_card<T>() -> Result<T> {
+    Err(BackendError::MechanismInvalid(
+        "only PIV cards have this".to_owned(),
     ))
 }
 

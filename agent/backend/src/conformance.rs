@@ -165,6 +165,7 @@ fn generate(key_type: KeyType, purpose: Purpose) -> Generate {
         label: "keyward conformance".to_owned(),
         key_type,
         purpose,
+        piv: None,
     }
 }
 

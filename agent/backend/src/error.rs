@@ -79,4 +79,8 @@ pub enum BackendError {
     #[n(18)]
     #[error("the machine's {0} not what the key was bound to")]
     PcrMismatch(#[n(0)] String),
+    /// The token waited for a touch that did not come; nothing was done.
+    #[n(19)]
+    #[error("nobody touched it in time")]
+    TouchMissed,
 }

@@ -17,7 +17,7 @@ pub mod start;
 pub mod tcti;
 pub mod token;
 
-pub use backend::{Backend, Session};
+pub use backend::{Backend, Notice, Session};
 pub use error::{BackendError, Result};
 pub use tcti::Tcti;
 pub use token::{KeyReport, MOST_BLOB, TokenIdentity, TokenReport, VersionId};

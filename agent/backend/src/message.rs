@@ -1,7 +1,10 @@
 //! The packets between agent and worker.
 
+mod card;
+
 use keyward_protocol::attestation::{Identity, Statement};
 use keyward_protocol::operation::{KeyMaterial, SignInput};
+use keyward_protocol::piv::PivChoice;
 use keyward_protocol::{Algorithm, CoseKey, KeyType, Purpose, SecretBytes};
 use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::{Decode, Encode};
@@ -9,6 +12,8 @@ use minicbor::{Decode, Encode};
 use crate::error::BackendError;
 use crate::pcr::{Approve, BoundReport, MakeBound, PcrValue};
 use crate::token::{KeyReport, TokenIdentity, TokenReport, VersionId};
+
+pub use card::{UnblockPin, WriteCertificate};
 
 /// The largest packet: the default SO_SNDBUF refuses more than 212,960 bytes.
 pub const MAX_PACKET: usize = 200 * 1024;
@@ -22,6 +27,20 @@ pub struct Call {
     /// What is to be done.
     #[n(1)]
     pub work: Work,
+    /// What the key that it is done with is known to be.
+    #[n(2)]
+    pub expected: Option<Expected>,
+}
+
+/// What the registry has of a key: the token may hold another in its place by now.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Expected {
+    /// Where it lives: what [`KeyReport::locator`] was.
+    #[n(0)]
+    pub locator: String,
+    /// The SHA-256 COSE Key Thumbprint of its public part (RFC 9679); a secret key has none.
+    #[n(1)]
+    pub thumbprint: Option<ByteArray<32>>,
 }
 
 /// What a worker can be asked for.
@@ -107,6 +126,27 @@ pub enum Work {
     /// Take a key's own file back.
     #[n(30)]
     Place(#[n(0)] Place),
+    /// Take a key over that is in the token already.
+    #[n(31)]
+    Adopt(#[n(0)] Adopt),
+    /// The certificate that the token keeps beside a key; `None` if there is none.
+    #[n(40)]
+    ReadCertificate(#[n(0)] VersionId),
+    /// Keep a certificate beside a key.
+    #[n(41)]
+    WriteCertificate(#[n(0)] WriteCertificate),
+    /// Change a card's PUK.
+    #[n(42)]
+    ChangePuk(#[n(0)] ChangePin),
+    /// Give a blocked PIN a new value.
+    #[n(43)]
+    UnblockPin(#[n(0)] UnblockPin),
+    /// Give a card a new random management key, which it keeps behind its PIN.
+    #[n(44)]
+    NewManagementKey,
+    /// Bring a card back to how it left the factory: all its keys are lost.
+    #[n(45)]
+    Reset,
 }
 
 /// Where a PIN comes from.
@@ -158,6 +198,20 @@ pub struct Generate {
     /// What it is for: decides the usage attributes.
     #[n(3)]
     pub purpose: Purpose,
+    /// What a person chose of a PIV card.
+    #[n(4)]
+    pub piv: Option<PivChoice>,
+}
+
+/// Takes a key over that is in the token already, whoever made it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Adopt {
+    /// What it will be, as if the token made it.
+    #[n(0)]
+    pub generate: Generate,
+    /// Where it is: a persistent handle such as `0x81000010`, a slot such as `9a`.
+    #[n(1)]
+    pub place: String,
 }
 
 /// Gives a token a key's own file back.
@@ -383,7 +437,19 @@ pub enum Outcome {
     /// The token's attestation key.
     #[n(11)]
     AttestationKey(#[n(0)] Identity),
+    /// No answer yet: the call goes on once a person has touched the token.
+    #[n(14)]
+    TouchNeeded,
+    /// Under the id [`UNASKED`]: the token is not as it was when it was looked at last.
+    #[n(15)]
+    Changed,
+    /// The certificate beside a key, DER.
+    #[n(16)]
+    Certificate(#[n(0)] Option<ByteVec>),
 }
+
+/// The id of what a worker says unasked; no call has it.
+pub const UNASKED: u64 = 0;
 
 /// What AES-GCM made.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

@@ -53,6 +53,16 @@ pub enum Hardware {
         #[n(1)]
         keys: String,
     },
+    /// A PIV card behind the PC/SC service.
+    #[n(3)]
+    Piv {
+        /// Which card; `None`: the only one that is there.
+        #[n(0)]
+        serial: Option<u32>,
+        /// For how many seconds the PIN is kept; `None`: until the card is pulled or locked.
+        #[n(1)]
+        pin_seconds: Option<u64>,
+    },
 }
 
 /// What a worker may reach, beside what every process needs.

@@ -12,11 +12,9 @@ use super::error::Wrong;
 use super::file::{
     AllowEntry, File, LimitsTable, LogField, PinField, PolicyTable, SandboxField, TokenTable,
 };
-use super::value::{duration_within, number_within};
+use super::value::{DAY, duration_within, number_within};
 use super::{Allow, Config, Environment, Limits, Mode, PinSource, TokenConfig, group, kind, value};
 
-/// The longest time that the file can name.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// `sun_path` holds 108 bytes, with the NUL.
 const MOST_SOCKET_PATH: usize = 107;
 
@@ -216,11 +214,9 @@ fn token(
             .map(value::path)
             .collect::<Result<Vec<_>, _>>()
     };
-    let seconds = Duration::from_secs;
     Ok(TokenConfig {
         threads: kind::threads(&kind, table.threads.as_ref(), environment)?,
         sockets: kind::sockets(&kind, table.sockets.as_ref())?,
-        kind,
         pin: pin(table.pin.as_ref(), environment)?,
         remember_pin: table.remember_pin,
         spin: duration_within(
@@ -231,7 +227,7 @@ fn token(
         )?,
         timeout: duration_within(
             table.timeout.as_ref(),
-            seconds(30),
+            kind::default_timeout(&kind),
             Duration::from_millis(100),
             DAY,
         )?,
@@ -242,6 +238,7 @@ fn token(
             .into_iter()
             .map(|(name, value)| (name.into_inner(), value.into_inner()))
             .collect::<BTreeMap<_, _>>(),
+        kind,
     })
 }
 

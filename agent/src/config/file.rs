@@ -86,6 +86,8 @@ pub(super) struct TokenTable {
     pub(super) module: Option<Spanned<String>>,
     pub(super) uri: Option<Spanned<String>>,
     pub(super) tcti: Option<Spanned<String>>,
+    pub(super) serial: Option<Spanned<u32>>,
+    pub(super) pin_timeout: Option<Spanned<String>>,
     pub(super) pin: Option<PinField>,
     #[serde(default)]
     pub(super) remember_pin: bool,
@@ -106,6 +108,7 @@ pub(super) struct TokenTable {
 pub(super) enum KindField {
     Pkcs11,
     Tpm,
+    Piv,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]

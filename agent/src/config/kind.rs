@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::time::Duration;
 
 use keyward_backend::Tcti;
 use keyward_backend::start::SocketKinds;
@@ -10,7 +11,7 @@ use toml::Spanned;
 
 use super::error::Wrong;
 use super::file::{KindField, SocketsField, TokenTable};
-use super::value::number_within;
+use super::value::{DAY, duration_within, number_within};
 use super::{Environment, TokenKind, uri, value};
 
 /// The folder inside the state folder that has one folder for each TPM.
@@ -26,11 +27,13 @@ pub(super) fn check(
     match table.kind {
         KindField::Pkcs11 => pkcs11(span, table),
         KindField::Tpm => tpm(name, table, state),
+        KindField::Piv => piv(table),
     }
 }
 
 fn pkcs11(span: Range<usize>, table: &TokenTable) -> Result<TokenKind, Wrong> {
     foreign("pkcs11", "tcti", table.tcti.as_ref(), "tpm")?;
+    not_piv("pkcs11", table)?;
     let missing = |what: &str, example: &str| {
         Wrong::new(
             span.clone(),
@@ -57,6 +60,7 @@ fn pkcs11(span: Range<usize>, table: &TokenTable) -> Result<TokenKind, Wrong> {
 fn tpm(name: &str, table: &TokenTable, state: &Path) -> Result<TokenKind, Wrong> {
     foreign("tpm", "module", table.module.as_ref(), "pkcs11")?;
     foreign("tpm", "uri", table.uri.as_ref(), "pkcs11")?;
+    not_piv("tpm", table)?;
     let text = table
         .tcti
         .as_ref()
@@ -71,11 +75,36 @@ fn tpm(name: &str, table: &TokenTable, state: &Path) -> Result<TokenKind, Wrong>
     })
 }
 
+/// That the card is there is not asked here: it comes and goes.
+fn piv(table: &TokenTable) -> Result<TokenKind, Wrong> {
+    foreign("piv", "module", table.module.as_ref(), "pkcs11")?;
+    foreign("piv", "uri", table.uri.as_ref(), "pkcs11")?;
+    foreign("piv", "tcti", table.tcti.as_ref(), "tpm")?;
+    let pin_timeout = match &table.pin_timeout {
+        None => None,
+        field => Some(duration_within(
+            field.as_ref(),
+            Duration::ZERO,
+            Duration::from_secs(1),
+            DAY,
+        )?),
+    };
+    Ok(TokenKind::Piv {
+        serial: table.serial.as_ref().map(|field| *field.get_ref()),
+        pin_timeout,
+    })
+}
+
+fn not_piv(kind: &str, table: &TokenTable) -> Result<(), Wrong> {
+    foreign(kind, "serial", table.serial.as_ref(), "piv")?;
+    foreign(kind, "pin_timeout", table.pin_timeout.as_ref(), "piv")
+}
+
 /// A field that belongs to another kind.
-fn foreign(
+fn foreign<T>(
     kind: &str,
     name: &str,
-    field: Option<&Spanned<String>>,
+    field: Option<&Spanned<T>>,
     other: &str,
 ) -> Result<(), Wrong> {
     match field {
@@ -102,7 +131,21 @@ pub(super) fn threads(
             "a TPM does one thing at a time: one thread serves it",
         )
         .hint("remove it")),
-        (TokenKind::Tpm { .. }, _) => Ok(1),
+        (TokenKind::Piv { .. }, Some(field)) if *field.get_ref() != 1 => Err(Wrong::new(
+            field.span(),
+            "a card does one thing at a time: one thread serves it",
+        )
+        .hint("remove it")),
+        (TokenKind::Tpm { .. } | TokenKind::Piv { .. }, _) => Ok(1),
+    }
+}
+
+/// After how long a call to a token of that kind is taken for hung.
+pub(super) const fn default_timeout(kind: &TokenKind) -> Duration {
+    match kind {
+        TokenKind::Pkcs11 { .. } | TokenKind::Tpm { .. } => Duration::from_secs(30),
+        // A card takes its time to make an RSA key, and waits 15 s for a touch.
+        TokenKind::Piv { .. } => Duration::from_secs(180),
     }
 }
 
@@ -116,10 +159,11 @@ pub(super) fn sockets(
         SocketsField::Unix => SocketKinds::Unix,
         SocketsField::Inet => SocketKinds::Inet,
     });
-    let TokenKind::Tpm { tcti, .. } = kind else {
-        return Ok(said.unwrap_or(SocketKinds::None));
+    let needed = match kind {
+        TokenKind::Tpm { tcti, .. } => tcti.sockets(),
+        TokenKind::Piv { .. } => return card_sockets(field, said),
+        TokenKind::Pkcs11 { .. } => return Ok(said.unwrap_or(SocketKinds::None)),
     };
-    let needed = tcti.sockets();
     match field {
         Some(field) if said != Some(needed) => {
             let needs = match needed {
@@ -133,5 +177,20 @@ pub(super) fn sockets(
             )
         }
         _ => Ok(needed),
+    }
+}
+
+/// A card is behind the socket of the PC/SC service.
+fn card_sockets(
+    field: Option<&Spanned<SocketsField>>,
+    said: Option<SocketKinds>,
+) -> Result<SocketKinds, Wrong> {
+    match field {
+        Some(field) if said != Some(SocketKinds::Unix) => Err(Wrong::new(
+            field.span(),
+            "a card is reached through the Unix socket of pcscd, and nothing else",
+        )
+        .hint("remove it")),
+        _ => Ok(SocketKinds::Unix),
     }
 }

@@ -31,6 +31,9 @@ pub(super) fn duration(field: &Spanned<String>) -> Result<Duration, Wrong> {
     })
 }
 
+/// The longest duration that anything here has.
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A duration within bounds.
 pub(super) fn duration_within(
     field: Option<&Spanned<String>>,

@@ -153,6 +153,13 @@ impl Workers {
                     keys: text(keys)?,
                 }
             }
+            TokenKind::Piv {
+                serial,
+                pin_timeout,
+            } => Hardware::Piv {
+                serial: *serial,
+                pin_seconds: pin_timeout.map(|timeout| timeout.as_secs()),
+            },
         };
         let mut write: Vec<String> = texts(&config.write)?;
         if let TokenKind::Tpm { tcti, keys } = &config.kind {

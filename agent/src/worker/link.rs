@@ -4,10 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 use std::time::Duration;
 
 use keyward_backend::BackendError;
-use keyward_backend::message::{Answer, MAX_PACKET, Outcome, Work};
+use keyward_backend::message::{Answer, Expected, MAX_PACKET, Outcome, UNASKED, Work};
 use keyward_protocol::Failure;
 use keyward_sys::{fd, process};
 use rustix::process::Signal;
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 use zeroize::Zeroize;
 
 use super::reply;
+use crate::events::About;
 use crate::watch::watch;
 
 /// The connection to a worker process.
@@ -47,6 +49,22 @@ pub(crate) enum Lost {
 struct UnderWay {
     sent: Instant,
     reply: oneshot::Sender<Result<Outcome, Failure>>,
+    /// What a person is told, if one has to touch the token for it.
+    about: Option<Rc<About>>,
+    /// The token waits for a touch.
+    touch: bool,
+}
+
+/// Who hears what a worker says.
+pub(crate) trait Hears {
+    /// A call failed, also where nobody waits for it any more.
+    fn failed(&self, error: &BackendError);
+    /// There may be room for more calls.
+    fn more(&self);
+    /// The token is not as it was when it was looked at.
+    fn changed(&self);
+    /// The token waits for a touch, or does no more.
+    fn touch(&self, needed: bool, about: &About);
 }
 
 /// Why a packet was not sent.
@@ -106,13 +124,19 @@ impl Link {
     }
 
     /// Sends a call; the answer comes through `reply`.
-    pub(crate) fn send(&self, work: &Work, reply: Reply) -> Result<(), (SendError, Reply)> {
+    pub(crate) fn send(
+        &self,
+        work: &Work,
+        expected: Option<&Expected>,
+        about: Option<Rc<About>>,
+        reply: Reply,
+    ) -> Result<(), (SendError, Reply)> {
         if self.closed.get() {
             return Err((SendError::Broken, reply));
         }
         let id = self.next_id.get();
         let mut packet = self.packet.borrow_mut();
-        encode(id, work, &mut packet);
+        encode(id, work, expected, &mut packet);
         let sent = if packet.len() > MAX_PACKET {
             Err(SendError::TooLarge)
         } else {
@@ -131,23 +155,29 @@ impl Link {
             self.begun.notify_one();
         }
         let sent = Instant::now();
-        under_way.insert(id, UnderWay { sent, reply });
+        let call = UnderWay {
+            sent,
+            reply,
+            about,
+            touch: false,
+        };
+        under_way.insert(id, call);
         Ok(())
     }
 
     /// Sends a call past the queue: for what the agent itself asks of a worker.
     pub(crate) async fn ask(&self, work: &Work) -> Result<Outcome, Lost> {
         let (reply, answer) = oneshot::channel();
-        self.send(work, reply).map_err(|_| Lost::NotSent)?;
+        self.send(work, None, None, reply)
+            .map_err(|_| Lost::NotSent)?;
         match answer.await {
             Ok(Ok(outcome)) => Ok(outcome),
             _ => Err(Lost::NoAnswer),
         }
     }
 
-    /// Hands out answers until the worker's life ends. `notice` sees each failure, also where nobody
-    /// waits for it any more; after each batch, `more` may send more.
-    pub(crate) async fn receive(&self, notice: impl Fn(&BackendError), more: impl Fn()) -> Ended {
+    /// Hands out answers until the worker's life ends.
+    pub(crate) async fn receive(&self, hears: &impl Hears) -> Ended {
         let mut buffer = vec![0; MAX_PACKET];
         loop {
             let mut ready = match self.socket.readable().await {
@@ -177,12 +207,30 @@ impl Link {
                 if !reply::bound(&mut outcome) {
                     return Ended::Misbehaved("a report that is too long");
                 }
+                match outcome {
+                    Outcome::Changed if id == UNASKED => {
+                        hears.changed();
+                        continue;
+                    }
+                    Outcome::Changed => return Ended::Misbehaved("a notice as an answer"),
+                    Outcome::TouchNeeded => match self.begin_touch(id) {
+                        Some(about) => {
+                            if let Some(about) = about {
+                                hears.touch(true, &about);
+                            }
+                            continue;
+                        }
+                        None => return Ended::Misbehaved("word of a touch that nobody waits for"),
+                    },
+                    _ => {}
+                }
                 let Some(call) = self.under_way.borrow_mut().remove(&id) else {
                     return Ended::Misbehaved("an answer that nobody waits for");
                 };
+                call.end_touch(hears);
                 let failed = match &outcome {
                     Outcome::Failed(error) => {
-                        notice(error);
+                        hears.failed(error);
                         match error {
                             BackendError::DeviceFailed(why) => Some(why.clone()),
                             _ => None,
@@ -201,8 +249,16 @@ impl Link {
                     break;
                 }
             }
-            more();
+            hears.more();
         }
+    }
+
+    /// Notes that a call waits for a touch; `None` for one that is not under way or waits already.
+    fn begin_touch(&self, id: u64) -> Option<Option<Rc<About>>> {
+        let mut under_way = self.under_way.borrow_mut();
+        let call = under_way.get_mut(&id).filter(|call| !call.touch)?;
+        call.touch = true;
+        Some(call.about.clone())
     }
 
     /// Ends when a call is under way for longer than `limit`. The time of a call that waited behind
@@ -241,9 +297,11 @@ impl Link {
     }
 
     /// Gives up what is under way: nobody will answer it.
-    pub(crate) fn abandon(&self) {
+    pub(crate) fn abandon(&self, hears: &impl Hears) {
         self.closed.set(true);
-        self.under_way.borrow_mut().clear();
+        for call in self.under_way.take().into_values() {
+            call.end_touch(hears);
+        }
     }
 
     /// Tells the worker that nothing more comes: it ends by itself then.
@@ -259,19 +317,31 @@ impl Link {
     }
 }
 
+impl UnderWay {
+    fn end_touch(&self, hears: &impl Hears) {
+        if let Some(about) = self.about.as_deref().filter(|_| self.touch) {
+            hears.touch(false, about);
+        }
+    }
+}
+
 impl Drop for Link {
     fn drop(&mut self) {
         self.kill();
     }
 }
 
-fn encode(id: u64, work: &Work, packet: &mut Vec<u8>) {
+fn encode(id: u64, work: &Work, expected: Option<&Expected>, packet: &mut Vec<u8>) {
     // The bytes of a `message::Call`, without moving the work into one.
     let mut encoder = minicbor::Encoder::new(packet);
     let encoded = encoder
-        .array(2)
+        .array(if expected.is_some() { 3 } else { 2 })
         .and_then(|e| e.u64(id))
         .and_then(|e| e.encode(work))
+        .and_then(|e| match expected {
+            Some(expected) => e.encode(expected),
+            None => Ok(e),
+        })
         .map(|_| ());
     match encoded {
         Ok(()) => {}

@@ -51,7 +51,7 @@ pub(crate) async fn supervise(
         let ended = live(&token, &monitor, &*enrolment).await;
         if let Some(link) = token.link.borrow_mut().take() {
             link.kill();
-            link.abandon();
+            link.abandon(&*token);
         }
         if token.closing.get() {
             token.ended.notify_one();
@@ -113,7 +113,7 @@ async fn live(token: &Rc<Token>, monitor: &Monitor, enrolment: &impl Enrolment) 
     };
     *token.link.borrow_mut() = Some(link.clone());
     let ended = tokio::select! {
-        ended = link.receive(|error| token.notice(error), || token.pump()) => ended,
+        ended = link.receive(&**token) => ended,
         ended = link.watch(token.settings.timeout) => ended,
         why = attend(token, &link, monitor, enrolment) => return Life::Failed(why),
     };

@@ -78,6 +78,7 @@ pub fn serve<B: Backend>(
         credentials,
         settings.spin,
     )));
+    shared.watch();
     let (ended, ends) = mpsc::channel();
     for number in 0..settings.threads {
         let ended = ended.clone();

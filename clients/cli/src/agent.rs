@@ -1,6 +1,7 @@
 //! The agent, as commands talk to it: with a word to those who wait, and an ear for Ctrl-C.
 
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use keyward_client::age::agent::Ask;
@@ -22,10 +23,23 @@ const TICK: Timespec = Timespec {
     tv_nsec: 100_000_000,
 };
 
+/// For how many seconds a use of a key waits for its token, as the command line says.
+static WAIT: OnceLock<u32> = OnceLock::new();
+
+/// Has each connection from now on wait for tokens.
+pub(crate) fn wait_for_tokens(seconds: Option<u32>) {
+    if let Some(seconds) = seconds {
+        // It is said once, before there is a connection.
+        let _ = WAIT.set(seconds);
+    }
+}
+
 /// A connection under this program's name.
 pub(crate) fn connect() -> Result<Agent, Error> {
     let software = concat!("keyward/", env!("CARGO_PKG_VERSION"));
-    let client = Client::connect_as(Endpoint::from_environment()?, software)?;
+    let mut client = Client::connect_as(Endpoint::from_environment()?, software)?;
+    let wait = WAIT.get().copied().map(u64::from).map(Duration::from_secs);
+    client.wait_for_tokens(wait);
     Ok(Agent { client })
 }
 

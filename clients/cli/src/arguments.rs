@@ -11,6 +11,7 @@ mod import;
 mod init;
 mod key;
 mod lifecycle;
+mod piv;
 mod secret;
 mod sign;
 mod token;
@@ -37,6 +38,7 @@ pub(crate) use import::Import;
 pub(crate) use init::Init;
 pub(crate) use key::{Create, KeyCommand, Public, PublicForm, Reseal};
 pub(crate) use lifecycle::{Alias, Compromised, ListKeys, OneKey, Tag};
+pub(crate) use piv::PivOptions;
 pub(crate) use secret::{Ecdh, HkdfHash, Random, Unwrap};
 pub(crate) use sign::{Message, Sign, SignatureForm, Verify};
 pub(crate) use token::{AcceptRegistry, ChangePin, Lock, Rescan, TokenCommand, Unlock};
@@ -56,6 +58,9 @@ pub(crate) use wrap::{HpkeCommand, HpkeOpen, HpkeSeal, Mac, VerifyMac, Wrap};
 )]
 #[command(after_long_help = AFTER.as_str())]
 pub(crate) struct Arguments {
+    /// Where a use of a key finds its token absent or locked, wait for it for so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) wait: Option<u32>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

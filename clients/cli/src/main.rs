@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return usage::report(&error),
     };
+    agent::wait_for_tokens(arguments.wait);
     match commands::run(arguments.command) {
         Ok(()) => exit::Exit::Success.into(),
         Err(error) => {

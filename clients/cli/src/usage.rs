@@ -10,6 +10,9 @@ use crate::arguments::Arguments;
 use crate::exit::Exit;
 use crate::output::plain;
 
+/// The option that stands before the command.
+const WAIT: &str = "--wait";
+
 /// Commands whose names suggest another form than they have, and the option that is meant.
 const FORMS: [(&str, &str, &str); 2] = [
     ("keyward key tag", "--set", "NAME=VALUE"),
@@ -69,7 +72,8 @@ impl Named {
         let mut command = Arguments::command();
         // Before that an argument can't say how it is shown.
         command.build();
-        let mut words = words.iter();
+        let waits = words.first().is_some_and(|word| word == WAIT);
+        let mut words = words.iter().skip(if waits { 2 } else { 0 });
         let mut first = words.next();
         while let Some(found) = first.and_then(|word| command.find_subcommand(word)) {
             name.push(' ');
@@ -87,6 +91,17 @@ impl Named {
 
     /// What to type next.
     fn hint(&self, error: &clap::Error) -> String {
+        let unknown = match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::String(word)) if error.kind() == ErrorKind::UnknownArgument => word,
+            _ => "",
+        };
+        if unknown == WAIT {
+            // It is the program's, and stands before the command.
+            return format!(
+                "keyward {WAIT} SECONDS{}",
+                self.name.trim_start_matches("keyward")
+            );
+        }
         let text = error.to_string();
         let mut lines = text.lines().map(str::trim);
         if let Some(tip) = lines.find_map(|line| line.strip_prefix("tip: ")) {
@@ -133,6 +148,8 @@ mod tests {
         assert_eq!(named.name, "keyward token unlock");
         assert_eq!(named.first.as_deref(), Some("main"));
         assert_eq!(Named::of(&[]).name, "keyward");
+        let words = ["--wait", "60", "sign", "web"].map(String::from);
+        assert_eq!(Named::of(&words).name, "keyward sign");
     }
 
     #[test]

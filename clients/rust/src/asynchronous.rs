@@ -45,6 +45,7 @@ pub struct AsyncClient {
 struct Shared {
     endpoint: Endpoint,
     software: String,
+    waits: Option<Duration>,
     driver: Mutex<Driver>,
     /// For messages that are given in parts.
     streams: Semaphore,
@@ -55,7 +56,7 @@ impl Shared {
     async fn driver(&self) -> Result<MutexGuard<'_, Driver>, Error> {
         let mut driver = self.driver.lock().await;
         if driver.is_gone() {
-            *driver = driver::start(&self.endpoint, &self.software).await?;
+            *driver = driver::start(&self.endpoint, &self.software, self.waits).await?;
         }
         Ok(driver)
     }
@@ -83,11 +84,25 @@ impl AsyncClient {
     /// # Errors
     /// The agent can't be reached or is not trusted.
     pub async fn connect_as(endpoint: Endpoint, software: &str) -> Result<Self, Error> {
-        let driver = driver::start(&endpoint, software).await?;
+        Self::connect_and_wait(endpoint, software, None).await
+    }
+
+    /// Connects to an agent; each use of a key waits, for so long at the most, for a token that is not
+    /// there or is locked. Else such a use is refused at once.
+    ///
+    /// # Errors
+    /// The agent can't be reached or is not trusted.
+    pub async fn connect_and_wait(
+        endpoint: Endpoint,
+        software: &str,
+        waits: Option<Duration>,
+    ) -> Result<Self, Error> {
+        let driver = driver::start(&endpoint, software, waits).await?;
         Ok(Self {
             shared: Arc::new(Shared {
                 endpoint,
                 software: software.to_owned(),
+                waits,
                 driver: Mutex::new(driver),
                 streams: Semaphore::new(stream::STREAMS),
             }),

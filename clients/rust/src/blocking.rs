@@ -54,6 +54,7 @@ pub struct Client {
     answers: HashMap<(u64, u64), Answer>,
     /// What was subscribed to, if it was.
     happened: Option<VecDeque<Happening>>,
+    waits: Option<Duration>,
 }
 
 /// What came back, for whoever asks: the body, or why there is none.
@@ -101,7 +102,15 @@ impl Client {
             broken: false,
             answers: HashMap::new(),
             happened: None,
+            waits: None,
         })
+    }
+
+    /// Has each use of a key wait from now on, for so long at the most, for a token that is not there
+    /// or is locked. Else such a use is refused at once.
+    pub fn wait_for_tokens(&mut self, at_most: Option<Duration>) {
+        self.waits = at_most;
+        self.connection.wait_for_tokens(at_most);
     }
 
     /// Asks and waits for the answer.
@@ -311,6 +320,7 @@ impl Client {
             let (stream, connection) = open(&self.endpoint, &self.software)?;
             self.stream = stream;
             self.connection = connection;
+            self.connection.wait_for_tokens(self.waits);
             self.generation = self.generation.wrapping_add(1);
             self.broken = false;
         }

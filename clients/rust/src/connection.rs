@@ -6,6 +6,7 @@ use std::time::Duration;
 use keyward_protocol::event::{Event as Happening, FEATURE};
 use keyward_protocol::frame::{self, FrameReader, FrameTooLarge, MAX_FRAME};
 use keyward_protocol::message::{Call, ClientMessage, Hello, ServerMessage, VERSION, Welcome};
+use keyward_protocol::operation::OperationClass;
 use keyward_protocol::{Failure, OperationCode, Request};
 use zeroize::Zeroize;
 
@@ -39,6 +40,7 @@ pub struct Connection {
     limit: usize,
     next_id: u64,
     pending: HashMap<u64, OperationCode>,
+    waits: Option<Duration>,
 }
 
 /// What the agent said.
@@ -79,6 +81,7 @@ impl Connection {
             limit: MAX_FRAME,
             next_id: 1,
             pending: HashMap::new(),
+            waits: None,
         };
         // A name is cut rather than refused: it is for people who read a log.
         let software = software.chars().take(128).collect::<String>();
@@ -92,6 +95,12 @@ impl Connection {
         connection
     }
 
+    /// Has each use of a key that is called for from now on wait for a token that is not there or is
+    /// locked: until its deadline, which is this where the call names none.
+    pub fn wait_for_tokens(&mut self, at_most: Option<Duration>) {
+        self.waits = at_most;
+    }
+
     /// Queues a request and gives its id.
     ///
     /// # Errors
@@ -103,11 +112,16 @@ impl Connection {
     ) -> Result<u64, FrameTooLarge> {
         let operation = request.code();
         let id = self.next_id;
-        let deadline_ms =
-            deadline.map(|deadline| u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX));
+        let wait = self
+            .waits
+            .filter(|_| operation.class() == OperationClass::Use);
+        let deadline_ms = deadline
+            .or(wait)
+            .map(|deadline| u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX));
         self.write(&ClientMessage::Call(Call {
             id,
             deadline_ms,
+            wait: wait.is_some(),
             request,
         }))?;
         self.next_id = self.next_id.wrapping_add(1);

@@ -7,6 +7,7 @@ use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
 use crate::algorithm::KeyType;
 use crate::key::{Format, Purpose};
+use crate::piv::PivChoice;
 use crate::secret::SecretBytes;
 
 /// Puts a key into tokens. It was outside, and may still be: the hardware can't promise that it is
@@ -36,6 +37,9 @@ pub struct Import {
     /// placements. Purpose, formats, alias and tags are the key's own then.
     #[n(6)]
     pub existing: Option<String>,
+    /// What is chosen of PIV cards among the tokens.
+    #[n(8)]
+    pub piv: Option<PivChoice>,
 }
 
 /// The private or secret part of a key: `[1, pkcs8]`, `[2, type, bytes]` or `[3, pem]`.

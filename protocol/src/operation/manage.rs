@@ -6,6 +6,7 @@ use minicbor::{Decode, Encode};
 
 use crate::algorithm::KeyType;
 use crate::key::{Format, Purpose};
+use crate::piv::PivChoice;
 use crate::secret::SecretBytes;
 
 use super::bound::BindPcrs;
@@ -35,6 +36,9 @@ pub struct Create {
     /// What it is to be bound to.
     #[n(6)]
     pub bind: Option<BindPcrs>,
+    /// What is chosen of a PIV card.
+    #[n(7)]
+    pub piv: Option<PivChoice>,
 }
 
 /// Destroys a key in all its tokens; there is no way back.

@@ -1,7 +1,7 @@
 //! What agents say.
 
 use keyward_protocol::cbor;
-use keyward_protocol::event::{Event, EventKind};
+use keyward_protocol::event::{Event, EventCaller, EventKind};
 use keyward_protocol::key::{Format, KeyState, Purpose};
 use keyward_protocol::message::{ServerMessage, Welcome};
 use keyward_protocol::operation::*;
@@ -146,6 +146,13 @@ fn event() -> impl Strategy<Value = Event> {
         token: of(text()),
         key: of(text()),
         count: of(any::<u64>()),
+        operation: of(any::<u32>()),
+        caller: of(fields!(EventCaller {
+            uid: any::<u32>(),
+            pid: of(any::<u32>()),
+            unit: of(text()),
+            program: of(text())
+        }))
     })
 }
 

@@ -4,6 +4,7 @@ use keyward_protocol::cbor::{self, CborError};
 use keyward_protocol::key::{Format, Purpose};
 use keyward_protocol::message::{Call, ClientMessage, Hello, ServerMessage};
 use keyward_protocol::operation::*;
+use keyward_protocol::piv::{PinPolicy, PivChoice, TouchPolicy};
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
@@ -85,6 +86,7 @@ fn request() -> impl Strategy<Value = Request> {
                 recovery_key: of(text()),
                 no_recovery: any::<bool>(),
             })),
+            piv: of(piv_choice()),
         })
         .prop_map(Request::from),
         fields!(Destroy {
@@ -106,6 +108,14 @@ fn request() -> impl Strategy<Value = Request> {
         envelope_request(),
         lifecycle_request(),
     ]
+}
+
+fn piv_choice() -> impl Strategy<Value = PivChoice> {
+    fields!(PivChoice {
+        slot: of(any::<u8>()),
+        pin_policy: of(select(PinPolicy::ALL)),
+        touch_policy: of(select(TouchPolicy::ALL))
+    })
 }
 
 fn envelope_request() -> impl Strategy<Value = Request> {
@@ -210,7 +220,8 @@ fn lifecycle_request() -> impl Strategy<Value = Request> {
             tokens: of(vec(text(), 0..3)),
             formats: of(vec(select(Format::ALL), 0..7)),
             tags: of(tags()),
-            existing: of(text())
+            existing: of(text()),
+            piv: of(piv_choice())
         })
         .prop_map(Request::from),
         fields!(Rotate { key: text() }).prop_map(Request::from),
@@ -291,6 +302,7 @@ fn client_message() -> impl Strategy<Value = ClientMessage> {
     let call = fields!(Call {
         id: any::<u64>(),
         deadline_ms: of(any::<u32>()),
+        wait: any::<bool>(),
         request: request()
     });
     prop_oneof![

@@ -44,6 +44,7 @@ fn import(alias: &str, purpose: Purpose, material: KeyMaterial) -> Import {
         formats: None,
         tags: None,
         existing: None,
+        piv: None,
     }
 }
 
@@ -358,6 +359,7 @@ fn an_object_that_was_there_before_an_import_is_not_destroyed() {
         label: "theirs".to_owned(),
         key_type: KeyType::P256,
         purpose: Purpose::Sign,
+        piv: None,
     }));
     assert!(matches!(outcome, Outcome::Key(Some(_))), "{outcome:?}");
     daemon.kill_worker("spare");

@@ -108,6 +108,7 @@ fn an_object_is_destroyed_only_if_it_is_known_not_to_have_been_there_before() {
             label: "theirs".to_owned(),
             key_type: KeyType::P256,
             purpose: Purpose::Sign,
+            piv: None,
         }));
         assert!(matches!(outcome, Outcome::Key(Some(_))), "{outcome:?}");
         id
@@ -140,6 +141,7 @@ fn what_an_import_has_left_is_undone_before_the_next_import_of_it() {
         formats: None,
         tags: None,
         existing: existing.map(str::to_owned),
+        piv: None,
     };
     let key = daemon.client().call(import(None, "a")).expect("a key");
     let version = &key.versions[0].id;
@@ -155,6 +157,7 @@ fn what_an_import_has_left_is_undone_before_the_next_import_of_it() {
         label: "left".to_owned(),
         key_type: KeyType::P256,
         purpose: Purpose::Sign,
+        piv: None,
     }));
     assert!(matches!(orphan, Outcome::Key(Some(_))), "{orphan:?}");
     daemon.start_again();

@@ -158,6 +158,7 @@ fn plant(daemon: &Daemon, id: u128, label: &str) {
         label: label.to_owned(),
         key_type: KeyType::P256,
         purpose: Purpose::Sign,
+        piv: None,
     }));
     assert!(matches!(outcome, Outcome::Key(Some(_))), "{outcome:?}");
 }
@@ -215,6 +216,7 @@ fn a_spare_that_is_found_again_serves_again() {
             formats: None,
             tags: None,
             existing: None,
+            piv: None,
         })
         .unwrap();
     lose_registry(&mut daemon);
@@ -249,6 +251,7 @@ fn a_key_that_is_being_imported_is_not_taken_in() {
         formats: None,
         tags: None,
         existing: None,
+        piv: None,
     };
     std::thread::scope(|scope| {
         let importing = scope.spawn(|| daemon.client().call(import));
@@ -277,6 +280,7 @@ fn plant_keys(daemon: &Daemon, numbers: std::ops::Range<u128>, purpose: Purpose,
             label: format!("keyward:{key}:1:{purpose}:{formats}"),
             key_type: kind,
             purpose,
+            piv: None,
         }));
         assert!(matches!(outcome, Outcome::Key(Some(_))), "{outcome:?}");
     }

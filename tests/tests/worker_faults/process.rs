@@ -98,6 +98,7 @@ fn a_packet_that_is_no_call_ends_the_worker() {
     let whole = minicbor::to_vec(Call {
         id: 1,
         work: Work::Random(1),
+        expected: None,
     })
     .unwrap();
     let longer = [whole.as_slice(), &[0]].concat();

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::outbox::Outbox;
 use super::stream::Stream;
 use crate::agent::{Agent, SOFTWARE};
-use crate::request::{self, Answer, Origin};
+use crate::request::{self, Answer, Origin, Patience};
 
 /// A client that does not take its answers is not read from.
 const MOST_UNSENT: usize = 2 * MAX_FRAME;
@@ -276,6 +276,7 @@ impl Connection {
         let Call {
             id,
             deadline_ms,
+            wait: for_token,
             request,
         } = call;
         if self.under_way.contains_key(&id) {
@@ -295,7 +296,11 @@ impl Connection {
             .map_or(limits.deadline, |ms| Duration::from_millis(ms.into()))
             .min(limits.max_deadline);
         let (agent, origin) = (self.agent.clone(), self.origin.clone());
-        let answer = answer(agent, origin, after(wait), request, cancelled);
+        let patience = Patience {
+            deadline: after(wait),
+            for_token,
+        };
+        let answer = answer(agent, origin, patience, request, cancelled);
         self.tasks.spawn_local(async move { (id, answer.await) });
     }
 
@@ -341,7 +346,7 @@ impl Connection {
 async fn answer(
     agent: Rc<Agent>,
     origin: Rc<Origin>,
-    deadline: Instant,
+    patience: Patience,
     request: Request,
     cancelled: oneshot::Receiver<()>,
 ) -> Answer {
@@ -351,7 +356,7 @@ async fn answer(
         let cancelled = async {
             let _ = cancelled.await;
         };
-        request::serve(&agent, &origin, deadline, request, cancelled).await
+        request::serve(&agent, &origin, patience, request, cancelled).await
     };
     if manages {
         // What has begun is finished, whatever becomes of the connection.

@@ -162,6 +162,7 @@ impl With<'_> {
             origin,
             authorised: &authorised,
             deadline: self.deadline,
+            waits: false,
         };
         let signed = with
             .signature(key, version, algorithm, input, &mut entry)

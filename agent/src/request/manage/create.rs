@@ -6,6 +6,7 @@ use std::rc::Rc;
 use keyward_backend::message::{Generate, Outcome, Work};
 use keyward_backend::{KeyReport, TokenReport, VersionId};
 use keyward_protocol::operation::{Create, KeyDescription};
+use keyward_protocol::piv::PivChoice;
 use keyward_protocol::{ErrorCode, Failure, Format, KeyState, KeyType, Purpose};
 use uuid::Uuid;
 
@@ -62,6 +63,7 @@ impl With<'_> {
             label: label.to_string(),
             key_type: op.key_type,
             purpose: op.purpose,
+            piv: piv_choice(token, op.piv)?,
         };
         let work = match &wish {
             Some(wish) => self.make_bound(token, wish, generate).await?,
@@ -98,6 +100,21 @@ impl With<'_> {
             }
         }
     }
+}
+
+/// What was chosen of a card, if the token is one.
+pub(super) fn piv_choice(
+    token: &Token,
+    choice: Option<PivChoice>,
+) -> Result<Option<PivChoice>, Failure> {
+    if choice.is_some() && token.kind() != "piv" {
+        let text = format!(
+            "token {} is no PIV card, which alone has slots, PIN and touch policies",
+            token.name()
+        );
+        return Err(Failure::new(ErrorCode::Invalid, text));
+    }
+    Ok(choice)
 }
 
 /// Whether a token has bound a key to what was asked for.

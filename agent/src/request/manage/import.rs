@@ -5,6 +5,7 @@ use std::rc::Rc;
 use keyward_backend::VersionId;
 use keyward_backend::message::{self, Generate, Outcome, Work};
 use keyward_protocol::operation::{Import, KeyDescription, KeyMaterial};
+use keyward_protocol::piv::PivChoice;
 use keyward_protocol::{ErrorCode, Failure, Format, KeyState, Purpose, SecretBytes};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -29,6 +30,7 @@ struct Plan {
     number: u32,
     purpose: Purpose,
     formats: Vec<Format>,
+    piv: Option<PivChoice>,
 }
 
 impl With<'_> {
@@ -39,6 +41,11 @@ impl With<'_> {
         entry: &mut Entry,
     ) -> Result<KeyDescription, Failure> {
         let tokens = self.tokens(op.tokens.as_deref())?;
+        if op.piv.is_some() && !tokens.iter().any(|token| token.kind() == "piv") {
+            let words =
+                "none of the tokens is a PIV card, which alone has slots, PIN and touch policies";
+            return Err(Failure::new(ErrorCode::Invalid, words));
+        }
         let kind = material::inspect(&op.material)?;
         let id = existing.as_ref().map_or_else(Uuid::new_v4, |key| key.id);
         let _changing = Changing::begin(self.agent, id)?;
@@ -154,6 +161,7 @@ impl With<'_> {
             version: VersionId::random(),
             number: 1,
             purpose: op.purpose,
+            piv: op.piv,
         })
     }
 
@@ -211,6 +219,7 @@ impl With<'_> {
             number: version.number,
             purpose: key.purpose,
             formats: key.formats.clone(),
+            piv: op.piv,
         })
     }
 
@@ -272,6 +281,7 @@ impl With<'_> {
                 label: label.to_string(),
                 key_type: kind.key_type,
                 purpose: plan.purpose,
+                piv: plan.piv.filter(|_| token.kind() == "piv"),
             },
             material: copy(material),
         });

@@ -3,6 +3,7 @@
 use keyward_backend::VersionId;
 use keyward_backend::message::{Generate, Outcome, Work};
 use keyward_protocol::operation::KeyDescription;
+use keyward_protocol::piv::{PivChoice, PivLocator};
 use keyward_protocol::{ErrorCode, Failure, KeyState};
 
 use super::create::{can_make, is_bound_to};
@@ -48,6 +49,7 @@ impl With<'_> {
             label: label.to_string(),
             key_type: key.key_type,
             purpose: key.purpose,
+            piv: alike(key, token),
         };
         let work = match &wish {
             Some(wish) => self.make_bound(token, wish, generate).await?,
@@ -134,4 +136,11 @@ impl With<'_> {
             .map(|key| read::describe(self.agent, &key))
             .map_err(|error| registry_refused(&error))
     }
+}
+
+/// A new version on a card asks the same of a person as the one before.
+fn alike(key: &Key, token: &Token) -> Option<PivChoice> {
+    let mut places = key.current()?.placements.iter();
+    let place = places.find(|place| place.token == token.name())?;
+    Some(place.locator.parse::<PivLocator>().ok()?.alike())
 }

@@ -7,7 +7,7 @@ use keyward_protocol::{ErrorCode, Failure};
 
 use crate::registry::Version;
 use crate::request::{Entry, With};
-use crate::worker::Token;
+use crate::worker::{Ask, Token};
 
 /// When a use that failed on one token is done on the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,9 +50,13 @@ impl With<'_> {
     ) -> Result<T, Failure> {
         entry.version = Some(version.id);
         let mut first: Option<(&Token, Failure)> = None;
+        if self.waits {
+            self.wait_for_token(version).await?;
+        }
         for token in self.placements(version)? {
             entry.token = Some(token.name().to_owned());
-            let answer = token.call(self.authorised, work()?, self.deadline).await;
+            let ask = Ask::of(work()?, version, token);
+            let answer = token.call(self.authorised, ask, self.deadline).await;
             let failure = match answer.and_then(|outcome| check(token, outcome)) {
                 Ok(result) => return Ok(result),
                 Err(failure) => failure,
@@ -82,6 +86,24 @@ impl With<'_> {
         entry.version = Some(version.id);
         entry.token = Some(token.name().to_owned());
         Ok(token)
+    }
+
+    /// Waits until one of the tokens that hold the version can be used; until the deadline, and then
+    /// the request says what is wrong.
+    async fn wait_for_token(&self, version: &Version) -> Result<(), Failure> {
+        loop {
+            let moved = self.agent.events.moved();
+            if self
+                .placements(version)?
+                .iter()
+                .any(|token| token.distance() <= 1)
+            {
+                return Ok(());
+            }
+            if tokio::time::timeout_at(self.deadline, moved).await.is_err() {
+                return Ok(());
+            }
+        }
     }
 
     /// The tokens that hold the version, the nearest first.

@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use keyward_backend::message::{MAX_PACKET, Outcome, Work};
-use keyward_backend::{Backend, BackendError, Result, Session};
+use keyward_backend::message::{Call, Expected, MAX_PACKET, Outcome, UNASKED, Work};
+use keyward_backend::{Backend, BackendError, Notice, Result, Session};
 use keyward_sys::fd::{receive_blocking, send_blocking, try_receive};
 use minicbor::bytes::ByteVec;
 use zeroize::Zeroize;
@@ -41,6 +41,12 @@ impl<B: Backend + 'static> Shared<B> {
         }
     }
 
+    /// Has the backend look whether its token comes and goes.
+    pub(super) fn watch(&'static self) {
+        let notice = Notice::new(|| self.tell(UNASKED, Outcome::Changed));
+        self.backend.watch(notice);
+    }
+
     /// Serves until the agent has gone.
     pub(super) fn run(&self) -> std::result::Result<(), ServeError> {
         let mut packet = vec![0; MAX_PACKET];
@@ -50,10 +56,13 @@ impl<B: Backend + 'static> Shared<B> {
         while length != 0 {
             let bytes = packet.get_mut(..length).unwrap_or_default();
             let call = decode(bytes)?;
+            let id = call.id;
             let secret_call = matches!(
                 call.work,
                 Work::Login(_)
                     | Work::ChangePin(_)
+                    | Work::ChangePuk(_)
+                    | Work::UnblockPin(_)
                     | Work::Import(_)
                     | Work::MakeBound(_)
                     | Work::Seal(_)
@@ -63,7 +72,7 @@ impl<B: Backend + 'static> Shared<B> {
             if secret_call {
                 bytes.zeroize();
             }
-            let outcome = catch_unwind(AssertUnwindSafe(|| self.work(call.work, &mut session)));
+            let outcome = catch_unwind(AssertUnwindSafe(|| self.work(call, &mut session)));
             let panicked = outcome.is_err();
             let outcome = outcome.unwrap_or_else(|_| {
                 Outcome::Failed(BackendError::DeviceFailed(
@@ -71,7 +80,7 @@ impl<B: Backend + 'static> Shared<B> {
                 ))
             });
             let secret_reply = matches!(outcome, Outcome::Secret(_));
-            encode(call.id, outcome, &mut reply);
+            encode(id, outcome, &mut reply);
             let sent = send_blocking(self.socket.as_fd(), &reply);
             if secret_reply {
                 reply.zeroize();
@@ -86,6 +95,14 @@ impl<B: Backend + 'static> Shared<B> {
             length = self.receive(&mut packet)?;
         }
         Ok(())
+    }
+
+    /// Says something that is no answer. Where it can't be said, the agent is gone, which the next
+    /// packet shows.
+    pub(super) fn tell(&self, id: u64, outcome: Outcome) {
+        let mut packet = Vec::new();
+        encode(id, outcome, &mut packet);
+        let _ = send_blocking(self.socket.as_fd(), &packet);
     }
 
     /// The next packet: polled for a while if no other thread does, then waited for.
@@ -114,8 +131,8 @@ impl<B: Backend + 'static> Shared<B> {
         }
     }
 
-    fn work(&self, work: Work, session: &mut Option<B::Session<'static>>) -> Outcome {
-        let result = match work {
+    fn work(&self, call: Call, session: &mut Option<B::Session<'static>>) -> Outcome {
+        let result = match call.work {
             Work::Open { pinned } => self.backend.open(pinned.as_ref()).map(Outcome::Token),
             Work::Login(credential) => self.login(credential),
             Work::Logout => {
@@ -130,7 +147,14 @@ impl<B: Backend + 'static> Shared<B> {
                 }
                 changed.map(Outcome::Token)
             }
-            work => self.with_session(work, session),
+            Work::ChangePuk(change) => self.backend.change_puk(&change).map(Outcome::Token),
+            Work::UnblockPin(unblock) => self.backend.unblock_pin(&unblock).map(Outcome::Token),
+            Work::NewManagementKey => self.backend.new_management_key().map(Outcome::Token),
+            Work::Reset => {
+                self.credentials.forget();
+                self.backend.reset().map(Outcome::Token)
+            }
+            work => self.with_session(call.id, work, call.expected.as_ref(), session),
         };
         result.unwrap_or_else(Outcome::Failed)
     }
@@ -149,14 +173,21 @@ impl<B: Backend + 'static> Shared<B> {
 
     fn with_session(
         &self,
+        id: u64,
         work: Work,
+        expected: Option<&Expected>,
         session: &mut Option<B::Session<'static>>,
     ) -> Result<Outcome> {
         let mut open = match session.take() {
             Some(open) => open,
             None => self.backend.session()?,
         };
-        let result = use_session(work, &mut open);
+        open.expect(expected);
+        let touch = open.needs_touch(&work);
+        if matches!(touch, Ok(true)) {
+            self.tell(id, Outcome::TouchNeeded);
+        }
+        let result = touch.and_then(|_| use_session(work, &mut open));
         if result.as_ref().err().is_none_or(is_harmless) {
             *session = Some(open);
         }
@@ -194,6 +225,11 @@ fn use_session(work: Work, session: &mut impl Session) -> Result<Outcome> {
         Work::Approve(approve) => session.approve(&approve).map(|key| Outcome::Key(Some(key))),
         Work::Destroy(id) => session.destroy(id).map(|()| Outcome::Done),
         Work::Place(place) => session.place(&place).map(|key| Outcome::Key(Some(key))),
+        Work::Adopt(adopt) => session.adopt(&adopt).map(|key| Outcome::Key(Some(key))),
+        Work::ReadCertificate(id) => session
+            .read_certificate(id)
+            .map(|found| Outcome::Certificate(found.map(ByteVec::from))),
+        Work::WriteCertificate(write) => session.write_certificate(&write).map(|()| Outcome::Done),
         _ => Err(BackendError::MechanismInvalid(
             "this keyward-worker does not know the request; install the one of this keywardd"
                 .to_owned(),
@@ -213,5 +249,6 @@ fn is_harmless(error: &BackendError) -> bool {
             | BackendError::KeyUnsafe(_)
             | BackendError::TokenFull
             | BackendError::PcrMismatch(_)
+            | BackendError::TouchMissed
     )
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use keyward_protocol::{Format, KeyType, Purpose};
 
-use super::Json;
 use super::values::{formats, purposes, secret_types, tag};
+use super::{Json, PivOptions};
 
 #[derive(Args)]
 #[command(after_long_help = "\
@@ -58,6 +58,8 @@ pub(crate) struct Import {
     /// on the terminal
     #[arg(long, value_name = "FILE", conflicts_with = "key_type")]
     pub(crate) passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) piv: PivOptions,
     #[command(flatten)]
     pub(crate) json: Json,
 }

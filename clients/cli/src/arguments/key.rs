@@ -5,7 +5,8 @@ use keyward_protocol::{Format, KeyType, Purpose};
 
 use super::values::{formats, key_types, purposes, tag};
 use super::{
-    Alias, Compromised, Csr, Export, Import, Json, KeyAttest, ListKeys, OneKey, Output, Tag,
+    Alias, Compromised, Csr, Export, Import, Json, KeyAttest, ListKeys, OneKey, Output, PivOptions,
+    Tag,
 };
 
 #[derive(Subcommand)]
@@ -92,6 +93,8 @@ pub(crate) struct Create {
     /// Nobody approves other values: with new firmware, say, the key is lost
     #[arg(long, requires = "pcrs")]
     pub(crate) no_recovery: bool,
+    #[command(flatten)]
+    pub(crate) piv: PivOptions,
     #[command(flatten)]
     pub(crate) json: Json,
 }

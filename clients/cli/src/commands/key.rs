@@ -63,6 +63,7 @@ fn create(create: Create) -> Result<(), Error> {
         token: create.token,
         formats: (!formats.is_empty()).then_some(formats),
         tags: (!create.tags.is_empty()).then(|| create.tags.into_iter().collect()),
+        piv: create.piv.choice(),
     })?;
     show(made, &create.json)
 }

@@ -2,7 +2,8 @@
 
 use std::time::SystemTime;
 
-use keyward_protocol::event::Event;
+use keyward_protocol::OperationCode;
+use keyward_protocol::event::{Event, EventCaller};
 use serde_json::json;
 
 use crate::agent::connect;
@@ -42,6 +43,13 @@ fn line(event: &Event, name: &str, json: bool) -> String {
             "token": event.token,
             "key": event.key,
             "count": event.count,
+            "operation": operation(event),
+            "caller": event.caller.as_ref().map(|caller| json!({
+                "uid": caller.uid,
+                "pid": caller.pid,
+                "unit": caller.unit,
+                "program": caller.program,
+            })),
         });
         return format!("{value}\n");
     }
@@ -52,9 +60,39 @@ fn line(event: &Event, name: &str, json: bool) -> String {
     if let Some(key) = &event.key {
         line.push_str(&format!("  key {}", plain(key)));
     }
+    if let Some(operation) = operation(event) {
+        line.push_str(&format!("  {operation}"));
+    }
+    if let Some(caller) = &event.caller {
+        line.push_str(&format!("  for {}", words(caller)));
+    }
     if let Some(count) = event.count {
         line.push_str(&format!("  {count} events"));
     }
     line.push('\n');
     line
+}
+
+/// What was asked for; none for what only a newer agent knows.
+fn operation(event: &Event) -> Option<&'static str> {
+    event
+        .operation
+        .and_then(OperationCode::from_number)
+        .map(OperationCode::name)
+}
+
+/// Who asked, the most telling first.
+fn words(caller: &EventCaller) -> String {
+    let mut words = match &caller.program {
+        Some(program) => plain(program).to_string(),
+        None => "a program that can't be told".to_owned(),
+    };
+    if let Some(pid) = caller.pid {
+        words.push_str(&format!(" (process {pid})"));
+    }
+    if let Some(unit) = &caller.unit {
+        words.push_str(&format!(", unit {}", plain(unit)));
+    }
+    words.push_str(&format!(", uid {}", caller.uid));
+    words
 }

@@ -47,8 +47,13 @@ enum Command {
 }
 
 /// Connects and starts the task.
-pub(super) async fn start(endpoint: &Endpoint, software: &str) -> Result<Driver, Error> {
-    let (stream, connection) = open(endpoint, software).await?;
+pub(super) async fn start(
+    endpoint: &Endpoint,
+    software: &str,
+    waits: Option<Duration>,
+) -> Result<Driver, Error> {
+    let (stream, mut connection) = open(endpoint, software).await?;
+    connection.wait_for_tokens(waits);
     let (commands, receiver) = mpsc::unbounded_channel();
     tokio::spawn(
         Task {

@@ -343,18 +343,24 @@ fn events() -> Vec<Event> {
         token: token.clone(),
         key: None,
         count: None,
+        operation: None,
+        caller: None,
     }));
     events.push(Event {
         kind: EventKind::KeyStateChanged,
         token,
         key: Some(KEY.into()),
         count: None,
+        operation: None,
+        caller: None,
     });
     events.push(Event {
         kind: EventKind::Lost,
         token: None,
         key: None,
         count: Some(3),
+        operation: None,
+        caller: None,
     });
     // Each can be encoded.
     assert!(events.iter().all(|event| !cbor::encode(event).is_empty()));
