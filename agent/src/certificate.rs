@@ -1,4 +1,5 @@
-//! Certification requests (PKCS#10, RFC 2986): what is signed, and the whole with its signature.
+//! Certification requests (PKCS#10, RFC 2986): what is signed, and the whole with its signature; and
+//! whose key a certificate is of.
 
 mod names;
 mod subject;
@@ -7,6 +8,7 @@ use der::asn1::{AnyRef, BitString, Null, ObjectIdentifier, UintRef};
 use der::{Any, Decode, Encode, Tag};
 use keyward_protocol::Algorithm;
 use keyward_protocol::operation::SubjectAltName;
+use x509_cert::Certificate;
 use x509_cert::attr::{Attribute, Attributes};
 use x509_cert::ext::Extension;
 use x509_cert::request::{CertReq, CertReqInfo, ExtensionReq, Version};
@@ -45,6 +47,17 @@ impl From<der::Error> for Wrong {
     fn from(error: der::Error) -> Self {
         Self(format!("it can't be encoded: {error}"))
     }
+}
+
+/// The SubjectPublicKeyInfo of a certificate (RFC 5280 §4.1), DER. Who signed it is not looked at.
+///
+/// # Errors
+/// It is no certificate.
+pub fn public_key_of(certificate: &[u8]) -> Result<Vec<u8>, Wrong> {
+    let no_certificate = |error| Wrong::new(format!("it is no certificate (RFC 5280): {error}"));
+    let certificate = Certificate::from_der(certificate).map_err(no_certificate)?;
+    let key = certificate.tbs_certificate().subject_public_key_info();
+    Ok(key.to_der()?)
 }
 
 /// A request without its signature.

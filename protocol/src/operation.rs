@@ -3,6 +3,7 @@
 mod attestation;
 mod backup;
 mod bound;
+mod card;
 mod certificate;
 mod envelope;
 mod export;
@@ -25,6 +26,10 @@ pub use attestation::{
 };
 pub use backup::{Backup, BackupPart, Restore, Restored};
 pub use bound::{BindPcrs, BoundDescription, PcrChange, Reseal, Resealed, ResealedPlace};
+pub use card::{
+    Certificate, ChangePuk, GetCertificate, NewManagementKey, ResetToken, UnblockPin,
+    WriteCertificate,
+};
 pub use certificate::{CertificateRequest, RequestCertificate, SubjectAltName};
 pub use envelope::{
     DataKey, Decrypt, Decrypted, Encrypt, Encrypted, GenerateDataKey, HpkeOpen, ReEncrypt,
@@ -177,6 +182,8 @@ operations! {
     Attest = 16, "attest", Use => Attested;
     /// A token's attestation key.
     GetAttestationKey = 17, "get-attestation-key", Use => TokenAttestationKey;
+    /// The certificate that a card keeps beside a key.
+    GetCertificate = 19, "get-certificate", Use => Certificate;
     /// Makes a key in a token.
     Create = 32, "create", Manage => KeyDescription;
     /// Destroys a key in all its tokens.
@@ -217,6 +224,16 @@ operations! {
     ActivateCredential = 50, "activate-credential", Manage => ActivatedCredential;
     /// The file of a key that a TPM keeps in one.
     Export = 52, "export", Manage => Exported;
+    /// Changes a card's PUK.
+    ChangePuk = 53, "change-puk", Manage => Done;
+    /// Gives a blocked PIN a new value.
+    UnblockPin = 54, "unblock-pin", Manage => Done;
+    /// Gives a card a new random management key.
+    NewManagementKey = 55, "new-management-key", Manage => Done;
+    /// Brings a card back to how it left the factory.
+    ResetToken = 56, "reset-token", Manage => Done;
+    /// Has the cards of a key keep a certificate beside it.
+    WriteCertificate = 57, "write-certificate", Manage => Done;
     /// The keys.
     List = 64, "list", Read => KeyList;
     /// All that is known about a key.

@@ -258,6 +258,39 @@ fn every_field_is_under_its_number() {
             token: Some("main".into()),
         }
         .into(),
+        GetCertificate {
+            key: "k".into(),
+            version: Some(2),
+        }
+        .into(),
+        ChangePuk {
+            token: Some("card".into()),
+            old: SecretBytes::copy_from(b"12345678"),
+            new: SecretBytes::copy_from(b"87654321"),
+            spend_withheld_try: true,
+        }
+        .into(),
+        UnblockPin {
+            token: Some("card".into()),
+            puk: SecretBytes::copy_from(b"12345678"),
+            new: SecretBytes::copy_from(b"654321"),
+            spend_withheld_try: true,
+        }
+        .into(),
+        NewManagementKey {
+            token: Some("card".into()),
+        }
+        .into(),
+        ResetToken {
+            token: "card".into(),
+            serial: "12345678".into(),
+        }
+        .into(),
+        WriteCertificate {
+            key: "k".into(),
+            der: (0..40).collect::<Vec<u8>>().into(),
+        }
+        .into(),
         Reseal {
             key: "k".into(),
             state: Some((0..32).collect::<Vec<u8>>().into()),

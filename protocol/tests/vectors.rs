@@ -299,6 +299,7 @@ fn reply_again(code: OperationCode, body: &[u8]) -> Result<Vec<u8>, CborError> {
         OperationCode::ChangePin => again::<operation::ChangePin>(body),
         OperationCode::AcceptRegistry => again::<operation::AcceptRegistry>(body),
         OperationCode::Export => again::<operation::Export>(body),
+        OperationCode::GetCertificate => again::<operation::GetCertificate>(body),
         OperationCode::Reseal => again::<operation::Reseal>(body),
         OperationCode::Rescan => again::<operation::Rescan>(body),
         OperationCode::Backup => again::<operation::Backup>(body),

@@ -5,8 +5,8 @@ use keyward_protocol::attestation::{Identity, Statement};
 
 use crate::error::{BackendError, Result};
 use crate::message::{
-    Activate, Adopt, Attest, ChangePin, Derive, Expected, Generate, Import, Mac, Place, ScanPage,
-    Seal, Sealed, Sign, UnblockPin, Unseal, Unwrap, Work, Wrap, WriteCertificate,
+    Activate, Adopt, Attest, ChangePin, ChangePuk, Derive, Expected, Generate, Import, Mac, Place,
+    ScanPage, Seal, Sealed, Sign, UnblockPin, Unseal, Unwrap, Work, Wrap, WriteCertificate,
 };
 use crate::pcr::{Approve, BoundReport, MakeBound, PcrValue};
 use crate::token::{KeyReport, TokenIdentity, TokenReport, VersionId};
@@ -63,7 +63,7 @@ pub trait Backend: Send + Sync {
     ///
     /// # Errors
     /// As [`change_pin`](Self::change_pin), of the PUK.
-    fn change_puk(&self, _change: &ChangePin) -> Result<TokenReport> {
+    fn change_puk(&self, _change: &ChangePuk) -> Result<TokenReport> {
         no_card()
     }
 

@@ -83,4 +83,8 @@ pub enum BackendError {
     #[n(19)]
     #[error("nobody touched it in time")]
     TouchMissed,
+    /// A PUK with one try left was not sent: nobody said that it may be spent.
+    #[n(20)]
+    #[error("one try is left, and it was not spent")]
+    LastTry,
 }

@@ -13,7 +13,7 @@ use crate::error::BackendError;
 use crate::pcr::{Approve, BoundReport, MakeBound, PcrValue};
 use crate::token::{KeyReport, TokenIdentity, TokenReport, VersionId};
 
-pub use card::{UnblockPin, WriteCertificate};
+pub use card::{ChangePuk, UnblockPin, WriteCertificate};
 
 /// The largest packet: the default SO_SNDBUF refuses more than 212,960 bytes.
 pub const MAX_PACKET: usize = 200 * 1024;
@@ -137,7 +137,7 @@ pub enum Work {
     WriteCertificate(#[n(0)] WriteCertificate),
     /// Change a card's PUK.
     #[n(42)]
-    ChangePuk(#[n(0)] ChangePin),
+    ChangePuk(#[n(0)] ChangePuk),
     /// Give a blocked PIN a new value.
     #[n(43)]
     UnblockPin(#[n(0)] UnblockPin),

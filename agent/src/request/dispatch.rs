@@ -62,6 +62,16 @@ impl With<'_> {
             Request::Lock(op) => encode(&self.lock(&op, entry).await?),
             Request::ChangePin(op) => encode(&self.change_pin(op, entry).await?),
             Request::AcceptToken(op) => encode(&self.accept_token(&op, entry).await?),
+            Request::ChangePuk(op) => encode(&self.change_puk(op, entry).await?),
+            Request::UnblockPin(op) => encode(&self.unblock_pin(op, entry).await?),
+            Request::NewManagementKey(op) => encode(&self.new_management_key(&op, entry).await?),
+            Request::ResetToken(op) => encode(&self.reset_token(&op, entry).await?),
+            Request::GetCertificate(op) => {
+                encode(&self.get_certificate(&*key()?, &op, entry).await?)
+            }
+            Request::WriteCertificate(op) => {
+                encode(&self.write_certificate(&*key()?, op, entry).await?)
+            }
             Request::List(op) => encode(&read::list(self.agent, &op)?),
             Request::Describe(_) => encode(&read::describe(self.agent, &*key()?)),
             Request::Status(_) => encode(&read::status(self.agent).await),
@@ -112,6 +122,8 @@ fn name(request: &Request) -> Option<&str> {
         Request::HpkeOpen(op) => &op.key,
         Request::RequestCertificate(op) => &op.key,
         Request::Attest(op) => &op.key,
+        Request::GetCertificate(op) => &op.key,
+        Request::WriteCertificate(op) => &op.key,
         Request::Export(op) => &op.key,
         Request::Rotate(op) => &op.key,
         Request::Reseal(op) => &op.key,
@@ -127,6 +139,10 @@ fn name(request: &Request) -> Option<&str> {
         | Request::GetAttestationKey(_)
         | Request::ActivateCredential(_)
         | Request::ChangePin(_)
+        | Request::ChangePuk(_)
+        | Request::UnblockPin(_)
+        | Request::NewManagementKey(_)
+        | Request::ResetToken(_)
         | Request::Rescan(_)
         | Request::Backup(_)
         | Request::Restore(_)

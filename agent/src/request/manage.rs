@@ -8,6 +8,7 @@ mod accept;
 mod activate;
 pub(in crate::request) mod backup;
 mod bind;
+mod card;
 mod create;
 mod destroy;
 mod export;

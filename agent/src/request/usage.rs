@@ -2,6 +2,7 @@
 //! answers before the caller does.
 
 mod attest;
+mod card_certificate;
 mod certificate;
 mod ecdh;
 mod envelope;

@@ -34,6 +34,8 @@ pub(crate) fn failure_of(token: &str, error: BackendError) -> Failure {
         E::PcrMismatch(_) => Failure::new(ErrorCode::PcrMismatch, text).hint(
             "find out why they changed (new firmware, another boot entry); then: keyward key reseal NAME",
         ),
+        E::LastTry => Failure::new(ErrorCode::PinWithheld, text)
+            .hint("the same with --spend-last-try"),
         E::TouchMissed => Failure::new(ErrorCode::TouchMissed, text)
             .hint("touch it while it blinks; `keyward watch` says who asks"),
         E::Busy(_) => Failure::new(ErrorCode::Busy, text),

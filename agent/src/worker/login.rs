@@ -1,5 +1,6 @@
 //! Gives a token its PIN, under rules that keep its tries.
 
+mod card;
 mod change_pin;
 
 use std::io;

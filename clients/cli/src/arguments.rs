@@ -3,6 +3,7 @@
 mod attest;
 mod backup;
 mod blob;
+mod card;
 mod csr;
 mod doctor;
 mod export;
@@ -30,6 +31,7 @@ pub(crate) use attest::{
 };
 pub(crate) use backup::{Backup, Restore, Watch};
 pub(crate) use blob::{BlobCommand, DataKey, Decrypt, Encrypt, ReEncrypt, Show};
+pub(crate) use card::{ChangePuk, ReadCertificate, ResetToken, UnblockPin, WriteCertificate};
 pub(crate) use csr::Csr;
 pub(crate) use doctor::Doctor;
 pub(crate) use export::Export;

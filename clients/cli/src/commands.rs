@@ -39,6 +39,12 @@ pub(crate) fn run(command: Command) -> Result<(), Error> {
         Command::Token(TokenCommand::Lock(lock)) | Command::Lock(lock) => token::lock(lock),
         Command::Token(TokenCommand::Accept { token }) => token::accept(token),
         Command::Token(TokenCommand::ChangePin(change)) => token::change_pin(change),
+        Command::Token(TokenCommand::ChangePuk(change)) => token::change_puk(change),
+        Command::Token(TokenCommand::UnblockPin(unblock)) => token::unblock_pin(unblock),
+        Command::Token(TokenCommand::NewManagementKey { token }) => {
+            token::new_management_key(token)
+        }
+        Command::Token(TokenCommand::Reset(reset)) => token::reset(reset),
         Command::Token(TokenCommand::Rescan(rescan)) => token::rescan(rescan),
         Command::Token(TokenCommand::AttestationKey(wanted)) => token::attestation_key(&wanted),
         Command::Token(TokenCommand::Activate(activate)) => token::activate(activate),

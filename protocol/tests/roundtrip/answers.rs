@@ -254,6 +254,7 @@ proptest! {
         restored in fields!(Restored { complete: any::<bool>(), added: any::<u64>(), merged: any::<u64>(), kept: vec(text(), 0..3) }),
         absorbed in fields!(Absorbed { length: any::<u64>() }),
         resealed in resealed(),
+        certificate in fields!(Certificate { der: byte_vec(), token: text(), version: any::<u32>() }),
     ) {
         answers(&rescanned)?;
         answers(&part)?;
@@ -261,6 +262,7 @@ proptest! {
         answers(&exported)?;
         answers(&absorbed)?;
         answers(&resealed)?;
+        answers(&certificate)?;
     }
 
     #[test]

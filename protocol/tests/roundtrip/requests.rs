@@ -224,6 +224,36 @@ fn lifecycle_request() -> impl Strategy<Value = Request> {
             piv: of(piv_choice())
         })
         .prop_map(Request::from),
+        fields!(GetCertificate {
+            key: text(),
+            version: of(any::<u32>())
+        })
+        .prop_map(Request::from),
+        fields!(WriteCertificate {
+            key: text(),
+            der: byte_vec()
+        })
+        .prop_map(Request::from),
+        fields!(ChangePuk {
+            token: of(text()),
+            old: secret(),
+            new: secret(),
+            spend_withheld_try: any::<bool>()
+        })
+        .prop_map(Request::from),
+        fields!(UnblockPin {
+            token: of(text()),
+            puk: secret(),
+            new: secret(),
+            spend_withheld_try: any::<bool>()
+        })
+        .prop_map(Request::from),
+        fields!(NewManagementKey { token: of(text()) }).prop_map(Request::from),
+        fields!(ResetToken {
+            token: text(),
+            serial: text()
+        })
+        .prop_map(Request::from),
         fields!(Rotate { key: text() }).prop_map(Request::from),
         fields!(Enable { key: text() }).prop_map(Request::from),
         fields!(Disable { key: text() }).prop_map(Request::from),

@@ -26,4 +26,21 @@ pub struct UnblockPin {
     /// The PIN as it is to be.
     #[n(1)]
     pub new: SecretBytes,
+    /// Whether the PUK is sent although it has one try left.
+    #[n(2)]
+    pub last_try: bool,
+}
+
+/// Changes a card's PUK.
+#[derive(Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ChangePuk {
+    /// As it is.
+    #[n(0)]
+    pub old: SecretBytes,
+    /// As it is to be.
+    #[n(1)]
+    pub new: SecretBytes,
+    /// Whether it is sent although it has one try left.
+    #[n(2)]
+    pub last_try: bool,
 }

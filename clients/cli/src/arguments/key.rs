@@ -6,7 +6,7 @@ use keyward_protocol::{Format, KeyType, Purpose};
 use super::values::{formats, key_types, purposes, tag};
 use super::{
     Alias, Compromised, Csr, Export, Import, Json, KeyAttest, ListKeys, OneKey, Output, PivOptions,
-    Tag,
+    ReadCertificate, Tag, WriteCertificate,
 };
 
 #[derive(Subcommand)]
@@ -25,6 +25,10 @@ pub(crate) enum KeyCommand {
     Public(Public),
     /// Make a certification request, signed by the key
     Csr(Csr),
+    /// Print the certificate that a PIV card keeps beside a key
+    Certificate(ReadCertificate),
+    /// Have a PIV card keep a certificate beside a key
+    SetCertificate(WriteCertificate),
     /// Have the key's token say where the key is, for somebody else to verify
     Attest(KeyAttest),
     /// Make a new version of a key; the old ones still open what they sealed

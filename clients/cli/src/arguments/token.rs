@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Activate, Json, TokenAttestationKey};
+use super::{Activate, ChangePuk, Json, ResetToken, TokenAttestationKey, UnblockPin};
 
 #[derive(Subcommand)]
 pub(crate) enum TokenCommand {
@@ -27,6 +27,17 @@ pub(crate) enum TokenCommand {
     AttestationKey(TokenAttestationKey),
     /// Answer a challenge to a token's attestation key
     Activate(Activate),
+    /// Change the PUK of a PIV card
+    ChangePuk(ChangePuk),
+    /// Give the blocked PIN of a PIV card a new value, by its PUK
+    UnblockPin(UnblockPin),
+    /// Give a PIV card a new random management key, which it keeps behind its PIN
+    NewManagementKey {
+        /// The token; needed only where there are several
+        token: Option<String>,
+    },
+    /// Bring a PIV card back to how it left the factory; all its keys are destroyed
+    Reset(ResetToken),
 }
 
 #[derive(Args)]

@@ -1,6 +1,7 @@
 //! `keyward key …`
 
 mod attest;
+mod certificate;
 mod csr;
 mod export;
 mod import;
@@ -32,6 +33,8 @@ pub(super) fn run(command: KeyCommand) -> Result<(), Error> {
         KeyCommand::Public(public) => self::public(public),
         KeyCommand::Attest(attest) => attest::attest(attest),
         KeyCommand::Csr(csr) => csr::csr(csr),
+        KeyCommand::Certificate(wanted) => certificate::read(wanted),
+        KeyCommand::SetCertificate(write) => certificate::write(write),
         KeyCommand::Rotate(key) => lifecycle::rotate(key),
         KeyCommand::Reseal(wanted) => reseal::reseal(wanted),
         KeyCommand::Enable(key) => lifecycle::enable(key),

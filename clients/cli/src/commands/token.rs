@@ -1,6 +1,7 @@
 //! `keyward token …`, `keyward unlock`, `keyward lock`
 
 mod attestation;
+mod card;
 
 use std::io::IsTerminal as _;
 
@@ -16,6 +17,7 @@ use crate::output::{duration, plain, print, print_json, table};
 use crate::{io, pin};
 
 pub(super) use attestation::{activate, attestation_key};
+pub(super) use card::{change_puk, new_management_key, reset, unblock_pin};
 
 pub(super) fn list(json: &Json) -> Result<(), Error> {
     let report = connect()?.call(Status {})?;
@@ -97,18 +99,7 @@ pub(super) fn change_pin(change: ChangePin) -> Result<(), Error> {
         Some(file) => io::read_secret(file, pin::LONGEST)?,
         None => pin::ask(&plain(&format!("PIN of token {name} as it is: ")), HINT)?,
     };
-    let new = match &change.new_pin_file {
-        Some(file) => io::read_secret(file, pin::LONGEST)?,
-        None => {
-            let new = pin::ask("New PIN: ", HINT)?;
-            if new != pin::ask("New PIN once more: ", HINT)? {
-                return Err(Error::usage(
-                    "the two are not the same: nothing was changed",
-                ));
-            }
-            new
-        }
-    };
+    let new = card::twice(change.new_pin_file.as_deref(), "New PIN", HINT)?;
     let unnamed = change.token.is_none();
     let changed = agent.call(operation::ChangePin {
         token: change.token,

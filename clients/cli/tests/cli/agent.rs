@@ -1,5 +1,6 @@
 //! The fixed answers: a token `main` with a key of each kind.
 
+mod card;
 mod envelope;
 mod more;
 
@@ -31,7 +32,10 @@ pub(crate) fn start() -> Fake {
             if envelope::answer(&mut peer, call.id, &call.request) {
                 continue;
             }
-            if let Some(request) = connection.answer(&mut peer, call.id, call.request) {
+            let request = card::answer(&mut peer, call.id, call.request);
+            let request =
+                request.and_then(|request| connection.answer(&mut peer, call.id, request));
+            if let Some(request) = request {
                 answer(&mut peer, call.id, request);
             }
         }

@@ -48,7 +48,7 @@ fn bash_completes_commands_options_values_and_files() {
     let fake = agent::start();
     let offered = |words: &[&str]| bash(&fake.path(), words);
     assert_eq!(offered(&["keyward", "stat"]), ["status"]);
-    assert_eq!(offered(&["keyward", "token", "un"]), ["unlock"]);
+    assert_eq!(offered(&["keyward", "token", "unl"]), ["unlock"]);
     assert_eq!(offered(&["keyward", "sign", "--enc"]), ["--encoding"]);
     assert_eq!(offered(&["keyward", "sign", "--encoding", "d"]), ["der"]);
     assert_eq!(

@@ -1,0 +1,70 @@
+//! Changes what a card keeps beside its keys: PUK, blocked PIN, management key, everything.
+
+use keyward_backend::BackendError;
+use keyward_backend::message::{Outcome, Work};
+use keyward_protocol::{ErrorCode, Failure};
+
+use crate::worker::link::Lost;
+use crate::worker::{State, Token, failure_of};
+
+impl Token {
+    /// Has the card do this, with no login beside it.
+    pub(crate) async fn manage_card(&self, work: Work) -> Result<(), Failure> {
+        let _one_at_a_time = self.logging_in.lock().await;
+        let link = self.link.borrow().clone().ok_or_else(|| self.died())?;
+        let about_puk = matches!(work, Work::ChangePuk(_) | Work::UnblockPin(_));
+        // What was known of tries at the PIN is over: it is another one now.
+        let new_pin = matches!(work, Work::UnblockPin(_) | Work::Reset);
+        match link.ask(&work).await {
+            Ok(Outcome::Token(report)) => {
+                let serial = report.identity.serial.clone();
+                let locked = report.login_required && !report.logged_in;
+                *self.report.borrow_mut() = Some(report);
+                if locked {
+                    self.enter(State::Locked(None));
+                }
+                if new_pin && let Err(error) = self.markers(&serial).clear() {
+                    return Err(not_noted(self.name(), &error));
+                }
+                Ok(())
+            }
+            Ok(Outcome::Failed(error)) if about_puk => Err(self.of_puk(error)),
+            Ok(Outcome::Failed(error)) => Err(failure_of(self.name(), error)),
+            Err(Lost::NotSent) => Err(Failure::new(
+                ErrorCode::TokenAbsent,
+                format!("token {} has no worker now; nothing was done", self.name()),
+            )
+            .hint("keyward status")),
+            _ => Err(self.died()),
+        }
+    }
+
+    /// What the card says of the PIN it means of the PUK.
+    fn of_puk(&self, error: BackendError) -> Failure {
+        let name = self.name();
+        match error {
+            BackendError::PinIncorrect => {
+                let words = format!("token {name} refused the PUK");
+                Failure::new(ErrorCode::PinIncorrect, words).hint("keyward status")
+            }
+            BackendError::PinBlocked => {
+                let words = format!("the PUK of token {name} is blocked");
+                Failure::new(ErrorCode::PinBlocked, words).hint(format!(
+                    "keyward token reset {name}  # all keys on it are destroyed"
+                ))
+            }
+            BackendError::LastTry => {
+                let words = format!("the PUK of token {name} was not sent: it has one try left");
+                Failure::new(ErrorCode::PinWithheld, words).hint("the same with --spend-last-try")
+            }
+            other => failure_of(name, other),
+        }
+    }
+}
+
+fn not_noted(name: &str, error: &std::io::Error) -> Failure {
+    let words = format!(
+        "it was done, but what was noted of tries at the PIN of token {name} can't be removed: {error}"
+    );
+    Failure::new(ErrorCode::Internal, words).hint(format!("keyward unlock {name} --spend-last-try"))
+}
