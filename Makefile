@@ -19,7 +19,11 @@ export PATH := $(PATH):$(TOOLS)/bin
 # Debian packages: what compiles, what `make demo` runs, what the tests and the benchmark run besides.
 BUILD_PACKAGES := gcc libc6-dev pkg-config libtss2-dev
 DEMO_PACKAGES  := $(BUILD_PACKAGES) softhsm2 openssl
-TEST_PACKAGES  := $(DEMO_PACKAGES) p11-kit p11-kit-modules age swtpm swtpm-tools tpm2-tools tpm2-openssl
+# A virtual PIV card: the daemon and the driver of its reader, and clients that take it for a card.
+PIV_PACKAGES   := mount pcscd libpcsclite-dev vsmartcard-vpcd opensc opensc-pkcs11 pcsc-tools yubico-piv-tool yubikey-manager ykcs11 scdaemon gnupg
+TEST_PACKAGES  := $(DEMO_PACKAGES) p11-kit p11-kit-modules age swtpm swtpm-tools tpm2-tools tpm2-openssl $(PIV_PACKAGES)
+# A real key, beside the virtual card.
+KEY_PACKAGES   := openssl pcscd pcsc-tools yubico-piv-tool
 BENCH_PACKAGES := $(DEMO_PACKAGES) p11-kit p11-kit-modules swtpm tpm2-tools
 FUZZ_PACKAGES  := $(BUILD_PACKAGES) g++
 
@@ -31,7 +35,7 @@ BINS := keyward keywardd keyward-worker
 .PHONY: help
 help: ## print this list
 	@echo 'keyward: make TARGET'
-	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' Makefile | expand -t 16
 
 .PHONY: build
 build: ## build the programs (release)
@@ -80,6 +84,11 @@ fuzz: ## fuzz one TARGET for SECONDS (60)
 	@$(SETUP) $(FUZZ_PACKAGES)
 	@$(call tool,cargo-fuzz,$(CARGO_FUZZ_VERSION))
 	cargo-fuzz run --fuzz-dir tests/fuzz --sanitizer none "$(TARGET)" -- -max_total_time=$(or $(SECONDS),60)
+
+.PHONY: hardware-piv
+hardware-piv: ## compare a YubiKey with the virtual card; it is EMPTIED. ARGS=--help
+	@$(SETUP) $(KEY_PACKAGES)
+	tests/hardware-piv $(ARGS)
 
 # keywardd looks for keyward-worker beside itself, then in ../libexec/keyward.
 bindir     := $(DESTDIR)$(PREFIX)/bin

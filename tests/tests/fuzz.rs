@@ -32,7 +32,7 @@ use read::unhex;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 11] = [
+const TARGETS: [(&str, Target); 12] = [
     ("client_message", targets::client_message),
     ("server_message", targets::server_message),
     ("frame_reader", targets::frame_reader),
@@ -44,6 +44,7 @@ const TARGETS: [(&str, Target); 11] = [
     ("tss2_key_file", targets::tss2_key_file),
     ("tcti", targets::tcti),
     ("attestation", targets::attestation),
+    ("virtual_piv_apdu", targets::virtual_piv_apdu),
 ];
 
 #[test]

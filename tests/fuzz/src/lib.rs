@@ -3,6 +3,8 @@
 //!
 //! `tests/tests/fuzz.rs` compiles this file too and feeds it the corpora and the vectors.
 
+use std::time::Duration;
+
 use keyward_backend::Tcti;
 use keyward_backend::key_file::KeyFile;
 use keyward_backend::message::{Answer, Call};
@@ -21,6 +23,8 @@ use keyward_protocol::operation::{
     Unwrapped, Verified,
 };
 use keyward_protocol::{CoseKey, SecretBytes, Thumbprint};
+use keyward_virtual_piv::card::apdu::Command;
+use keyward_virtual_piv::{Card, Model, Terminal, Touch};
 use keyward_worker::tpm::store::Entry;
 use minicbor::{Decode, Encode};
 
@@ -237,6 +241,63 @@ pub fn worker_packets(data: &[u8]) {
     packet::<Answer>(data);
     packet::<Call>(data);
     packet::<Start>(data);
+}
+
+/// A virtual PIV card to which anybody sends anything: the model and whether the management key is
+/// proved, then commands, each behind its length in two bytes.
+pub fn virtual_piv_apdu(data: &[u8]) {
+    let Some((choice, commands)) = data.split_first() else {
+        return;
+    };
+    let commands = commands_of(commands);
+    // A card is not made for bytes that hold none.
+    if !commands
+        .iter()
+        .any(|command| Command::parse(command).is_some())
+    {
+        return;
+    }
+    let card = Card::new(Model::ALL[usize::from(choice & 3)], 1);
+    card.touch(Touch::Never);
+    card.touch_timeout(Duration::ZERO);
+    let terminal = Terminal::new(&card);
+    let manages = choice & 4 != 0;
+    if manages {
+        let _ = terminal.manage();
+    }
+    let mut sent = Vec::new();
+    for command in commands {
+        if let Some(command) = Command::parse(command) {
+            sent.extend_from_slice(command.data);
+        }
+        let verified = card.pin_is_verified();
+        let answer = card.transmit(terminal.insertion, command);
+        let answer = answer.expect("nobody pulls it");
+        let status = answer.last_chunk::<2>().expect("a status word");
+        assert!(matches!(status[0], 0x61..=0x6f | 0x90), "{status:02x?}");
+        assert!(manages || !card.is_managed(), "without the management key");
+        if card.pin_is_verified() && !verified {
+            let knew = sent.windows(8).any(|window| card.pin_is(window));
+            assert!(knew, "without the PIN");
+        }
+    }
+}
+
+/// The commands that a card answers in no time: making keys of RSA takes seconds.
+fn commands_of(mut data: &[u8]) -> Vec<&[u8]> {
+    let mut commands = Vec::new();
+    while let Some((length, rest)) = data.split_first_chunk() {
+        let length = usize::from(u16::from_be_bytes(*length));
+        let Some((command, behind)) = rest.split_at_checked(length) else {
+            break;
+        };
+        let rsa = |window: &[u8]| matches!(window, [0x80, 0x01, 0x05..=0x07 | 0x16]);
+        if command.get(1) != Some(&0x47) || !command.windows(3).any(rsa) {
+            commands.push(command);
+        }
+        data = behind;
+    }
+    commands
 }
 
 fn packet<T: Encode<()> + for<'b> Decode<'b, ()> + PartialEq>(data: &[u8]) {
