@@ -222,11 +222,14 @@ pub enum KeyType {
     /// A key of 64 bytes for HMAC with SHA-512.
     #[n(11)]
     HmacSha512,
+    /// Data of 1 to [`MOST_DATA`](Self::MOST_DATA) bytes that a token gives back: no key.
+    #[n(12)]
+    Data,
 }
 
 impl KeyType {
     /// Every key type that this version knows.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::P256,
         Self::P384,
         Self::Ed25519,
@@ -238,7 +241,11 @@ impl KeyType {
         Self::HmacSha256,
         Self::HmacSha384,
         Self::HmacSha512,
+        Self::Data,
     ];
+
+    /// The most data that can be sealed, in bytes (MAX_SYM_DATA, TPM 2.0 Library Part 2 §11.1.14).
+    pub const MOST_DATA: usize = 128;
 
     /// The name that people read and type.
     #[must_use]
@@ -255,6 +262,7 @@ impl KeyType {
             Self::HmacSha256 => "HMAC-SHA256",
             Self::HmacSha384 => "HMAC-SHA384",
             Self::HmacSha512 => "HMAC-SHA512",
+            Self::Data => "data",
         }
     }
 
@@ -278,7 +286,13 @@ impl KeyType {
         }
     }
 
-    /// The length of a secret key in bytes; `None` for key pairs.
+    /// Whether it has no public part.
+    #[must_use]
+    pub const fn is_secret(self) -> bool {
+        matches!(self, Self::Data) || self.secret_length().is_some()
+    }
+
+    /// The length of a secret key in bytes; `None` for key pairs, and for data, which has any.
     #[must_use]
     pub const fn secret_length(self) -> Option<usize> {
         match self {

@@ -194,6 +194,21 @@ pub struct PlacementCopy {
     /// CKA_NEVER_EXTRACTABLE.
     #[n(4)]
     pub never_extractable: bool,
+    /// What it is bound to, if it is.
+    #[n(5)]
+    pub bound: Option<BoundCopy>,
+}
+
+/// What a version on a token is bound to.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct BoundCopy {
+    /// The PCRs, in ascending order.
+    #[n(0)]
+    pub pcrs: Vec<u8>,
+    /// The public key that approves other values; absent: none does.
+    #[n(1)]
+    pub authority: Option<CoseKey>,
 }
 
 /// A key that lives in a file.

@@ -56,6 +56,9 @@ pub enum Purpose {
     /// Makes and verifies message authentication codes.
     #[n(6)]
     Mac,
+    /// Is data that the token gives back, and no key: what `seal` made.
+    #[n(7)]
+    Seal,
 }
 
 named!(Purpose {
@@ -65,6 +68,7 @@ named!(Purpose {
     Encrypt = "encrypt",
     Wrap = "wrap",
     Mac = "mac",
+    Seal = "seal",
 });
 
 impl Purpose {
@@ -98,6 +102,14 @@ impl Purpose {
             (Self::Mac, KeyType::HmacSha512) => &[A::HmacSha512],
             _ => &[],
         }
+    }
+
+    /// Whether there are keys of this purpose and type. Sealed data has no algorithm: it is given back as
+    /// it is.
+    #[must_use]
+    pub const fn fits(self, key_type: KeyType) -> bool {
+        matches!((self, key_type), (Self::Seal, KeyType::Data))
+            || !self.algorithms(key_type).is_empty()
     }
 }
 

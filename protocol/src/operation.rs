@@ -1,5 +1,6 @@
 //! The operations: their numbers, what each is given, and what it answers.
 
+mod adopt;
 mod attestation;
 mod backup;
 mod bound;
@@ -11,6 +12,7 @@ mod import;
 mod lifecycle;
 mod manage;
 mod read;
+mod seal;
 mod stream;
 mod tags;
 mod usage;
@@ -20,6 +22,7 @@ use minicbor::{Decode, Encode};
 
 use crate::cbor::{self, CborError};
 
+pub use adopt::Adopt;
 pub use attestation::{
     ActivateCredential, ActivatedCredential, Attest, Attested, GetAttestationKey,
     TokenAttestationKey,
@@ -45,6 +48,7 @@ pub use read::{
     Describe, GetPublicKey, Holding, KeyDescription, KeyList, KeySummary, List, LoginState,
     PlacementDescription, PublicKey, Status, StatusReport, TokenStatus, VersionDescription,
 };
+pub use seal::{Unseal, Unsealed};
 pub use stream::{Absorb, Absorbed, Subscribe};
 pub use usage::{
     Ecdh, Kdf, Random, RandomBytes, SharedSecret, Sign, SignInput, Signature, Unwrap, Unwrapped,
@@ -182,6 +186,8 @@ operations! {
     Attest = 16, "attest", Use => Attested;
     /// A token's attestation key.
     GetAttestationKey = 17, "get-attestation-key", Use => TokenAttestationKey;
+    /// Gives back what was sealed.
+    Unseal = 18, "unseal", Use => Unsealed;
     /// The certificate that a card keeps beside a key.
     GetCertificate = 19, "get-certificate", Use => Certificate;
     /// Makes a key in a token.
@@ -222,6 +228,8 @@ operations! {
     Reseal = 49, "reseal", Manage => Resealed;
     /// Has a token answer a challenge to its attestation key.
     ActivateCredential = 50, "activate-credential", Manage => ActivatedCredential;
+    /// Takes in a key that is at a place of its own in a token already, made by another program.
+    Adopt = 51, "adopt", Manage => KeyDescription;
     /// The file of a key that a TPM keeps in one.
     Export = 52, "export", Manage => Exported;
     /// Changes a card's PUK.

@@ -210,6 +210,11 @@ fn every_field_is_under_its_number() {
                     .into(),
             ),
             existing: Some("k".into()),
+            bind: Some(BindPcrs {
+                pcrs: vec![7, 11],
+                recovery_key: Some("rescue".into()),
+                no_recovery: false,
+            }),
             piv: None,
         }
         .into(),
@@ -252,6 +257,21 @@ fn every_field_is_under_its_number() {
         }
         .into(),
         AcceptRegistry {}.into(),
+        Unseal { key: "k".into() }.into(),
+        Adopt {
+            purpose: Purpose::Sign,
+            place: "9a".into(),
+            alias: Some("web".into()),
+            token: Some("main".into()),
+            formats: Some(vec![Format::Raw, Format::Digest]),
+            tags: Some(
+                [("b", "2"), ("aa", "1")]
+                    .map(|(k, v)| (k.into(), v.into()))
+                    .into(),
+            ),
+            key_type: Some(KeyType::P256),
+        }
+        .into(),
         Export {
             key: "k".into(),
             version: Some(2),

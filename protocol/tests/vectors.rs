@@ -289,6 +289,8 @@ fn reply_again(code: OperationCode, body: &[u8]) -> Result<Vec<u8>, CborError> {
         OperationCode::Attest => again::<operation::Attest>(body),
         OperationCode::GetAttestationKey => again::<operation::GetAttestationKey>(body),
         OperationCode::ActivateCredential => again::<operation::ActivateCredential>(body),
+        OperationCode::Unseal => again::<operation::Unseal>(body),
+        OperationCode::Adopt => again::<operation::Adopt>(body),
         OperationCode::Import => again::<operation::Import>(body),
         OperationCode::Rotate => again::<operation::Rotate>(body),
         OperationCode::Enable => again::<operation::Enable>(body),

@@ -379,9 +379,9 @@ OPERATIONS = {
     "create": 32, "destroy": 33, "unlock": 34, "lock": 35, "accept-token": 36,
     "list": 64, "describe": 65, "status": 66,
     "encrypt": 7, "decrypt": 8, "generate-data-key": 9, "re-encrypt": 10, "wrap": 11, "mac": 12, "verify-mac": 13,
-    "hpke-open": 14, "request-certificate": 15, "attest": 16, "get-attestation-key": 17, "import": 37, "rotate": 38, "enable": 39, "disable": 40,
+    "hpke-open": 14, "request-certificate": 15, "attest": 16, "get-attestation-key": 17, "unseal": 18, "import": 37, "rotate": 38, "enable": 39, "disable": 40,
     "mark-compromised": 41, "alias": 42, "tag": 43, "change-pin": 44, "rescan": 45, "backup": 46, "restore": 47,
-    "accept-registry": 48, "reseal": 49, "activate-credential": 50, "export": 52, "get-certificate": 19, "change-puk": 53, "unblock-pin": 54, "new-management-key": 55,
+    "accept-registry": 48, "reseal": 49, "activate-credential": 50, "adopt": 51, "export": 52, "get-certificate": 19, "change-puk": 53, "unblock-pin": 54, "new-management-key": 55,
     "reset-token": 56, "write-certificate": 57, "subscribe": 67, "absorb": 68,
 }
 
@@ -473,8 +473,11 @@ def request_file(keys):
         "attest": [("shortest", {0: "k", 1: bytes(16)}), ("all fields", {0: "k", 1: bytes(range(32)), 2: 1})],
         "get-attestation-key": [("shortest", {}), ("all fields", {0: "main"})],
         "activate-credential": [("shortest", {1: b""}), ("all fields", {0: "main", 1: bytes(range(40))})],
+        "unseal": [("all fields", {0: "k"})],
+        "adopt": [("shortest", {0: 1, 1: "0x81000010"}), ("all fields", {0: 1, 1: "9a", 2: "web", 3: "main", 4: [1, 2], 5: {"b": "2", "aa": "1"}, 6: 1})],
         "import": [("shortest", {0: 1, 1: [1, b"0"]}),
-                   ("all fields", {0: 4, 1: [2, 8, bytes(range(32))], 2: "web", 3: ["main", "spare"], 4: [1], 5: {"b": "2", "aa": "1"}, 6: "k"}),
+                   ("all fields", {0: 4, 1: [2, 8, bytes(range(32))], 2: "web", 3: ["main", "spare"], 4: [1], 5: {"b": "2", "aa": "1"}, 6: "k", 7: {0: [7, 11], 1: "rescue", 2: False}}),
+                   ("data", {0: 7, 1: [2, 12, bytes(range(40))]}), ("bound in one place", {0: 1, 1: [1, b"0"], 3: ["chip", "hsm"], 7: {0: [7], 2: False}}),
                    ("PKCS#8", {0: 1, 1: [1, bytes(range(48))], 3: []}), ("for a card", {0: 1, 1: [1, b"0"], 8: {0: 0x82, 2: 1}}), ("the file of a TPM's key", {0: 1, 1: [3, b"-----BEGIN TSS2 PRIVATE KEY-----"]})],
         "rotate": [("all fields", {0: "k"})],
         "enable": [("all fields", {0: "k"})],
@@ -516,7 +519,7 @@ def request_file(keys):
     def refused(name, data, code="malformed", call_id=7):
         f.reject(name, data, code, id=call_id)
 
-    for number in (0, 18, 31, 51, 63, 69, 1000, 2**32 - 1):
+    for number in (0, 20, 31, 58, 63, 69, 1000, 2**32 - 1):
         refused(f"operation {number}", call(number, {}), "unsupported")
     refused("an unknown operation with any body", call(99, [1, {"x": b"y"}]), "unsupported")
     # Bodies: the id is known, the connection goes on.
@@ -554,7 +557,12 @@ def request_file(keys):
         ("import with an unknown kind of material", 37, {0: 1, 1: [4, b"x"]}),
         ("import with material as text", 37, {0: 1, 1: [1, "x"]}),
         ("import with a secret without its type", 37, {0: 4, 1: [2, b"x"]}),
-        ("import with a secret of an unknown type", 37, {0: 4, 1: [2, 12, b"x"]}),
+        ("import with a secret of an unknown type", 37, {0: 4, 1: [2, 13, b"x"]}),
+        ("import bound to a PCR of two bytes", 37, {0: 1, 1: [1, b"x"], 7: {0: [256], 2: True}}),
+        ("import bound to nothing said", 37, {0: 1, 1: [1, b"x"], 7: {0: [7]}}),
+        ("unseal with bytes as key", 18, {0: b"k"}),
+        ("adopt with a number as place", 51, {0: 1, 1: 0x81000010}),
+        ("adopt with key type 0", 51, {0: 1, 1: "9a", 6: 0}),
         ("import with PKCS#8 and a type", 37, {0: 1, 1: [1, 1, b"x"]}),
         ("import with a number as token", 37, {0: 1, 1: [1, b"x"], 3: [1]}),
         ("alias with a number as name", 42, {0: "k", 1: [1], 2: []}),
@@ -577,7 +585,8 @@ def request_file(keys):
         ("random below 0", 5, {0: -1}),
         ("random of 2^32", 5, {0: 2**32}),
         ("create with purpose 0", 32, {0: 0, 1: 1}),
-        ("create with purpose 7", 32, {0: 7, 1: 1}),
+        ("create with purpose 8", 32, {0: 8, 1: 1}),
+        ("create with key type 13", 32, {0: 1, 1: 13}),
         ("create in a slot of 256", 32, {0: 1, 1: 1, 7: {0: 256}}),
         ("create in a slot by name", 32, {0: 1, 1: 1, 7: {0: "9a"}}),
         ("create with PIN policy 0", 32, {0: 1, 1: 1, 7: {1: 0}}),
@@ -585,7 +594,6 @@ def request_file(keys):
         ("create with touch policy 4", 32, {0: 1, 1: 1, 7: {2: 4}}),
         ("create with an unknown choice", 32, {0: 1, 1: 1, 7: {3: 1}}),
         ("import with touch policy 0", 37, {0: 1, 1: [1, b"0"], 8: {2: 0}}),
-        ("create with key type 12", 32, {0: 1, 1: 12}),
         ("create with format 7", 32, {0: 1, 1: 1, 4: [7]}),
         ("create with a number as tag", 32, {0: 1, 1: 1, 5: {"a": 1}}),
         ("create with a tag under a number", 32, {0: 1, 1: 1, 5: {1: "a"}}),
@@ -644,7 +652,7 @@ def reply(body, call_id=7):
     return {0: 1, 1: call_id, 2: body}
 
 
-OPTIONAL = {("status", 7), ("generate-data-key", 0), ("backup", 1)}
+OPTIONAL = {("status", 7), ("generate-data-key", 0), ("backup", 1), ("restore", 4)}
 
 
 def reply_file(keys):
@@ -682,12 +690,14 @@ def reply_file(keys):
         ("attest", "attested"): [("a bundle", {0: bytes(range(40)), 1: UUID, 2: 1})],
         ("get-attestation-key", "token-attestation-key"): [("a document", {0: bytes(range(40)), 1: "main"})],
         ("activate-credential", "activated-credential"): [("32 bytes", {0: bytes(range(32))})],
+        ("unseal", "unsealed"): [("40 bytes", {0: bytes(range(40)), 1: UUID, 2: 1})],
+        ("adopt", "key-description"): [("an adopted key", {**description, 9: [{**version, 4: [{0: "chip", 1: "tpm:handle=0x81000010;name=00", 2: True, 3: True, 4: True}]}]})],
         ("rescan", "rescanned"): [("all fields", {0: [{0: UUID, 1: 1, 2: 4, 3: 8}], 1: 2, 2: 2**40, 3: ["why"], 4: [UUID]}),
                                   ("nothing", {0: [], 1: 0, 2: 0, 3: [], 4: []})],
         ("backup", "backup-part"): [("a part", {0: b"part", 1: 2**40, 2: 2**41}), ("the last part", {0: b"", 2: 0})],
         ("get-certificate", "card-certificate"): [("all fields", {0: bytes(range(40)), 1: "card", 2: 1})],
         ("export", "exported"): [("all fields", {0: "-----BEGIN TSS2 PRIVATE KEY-----", 1: "main", 2: 1, 3: 0x81000001})],
-        ("restore", "restored"): [("done", {0: True, 1: 3, 2: 4, 3: ["alias web"]}), ("a part", {0: False, 1: 0, 2: 0, 3: []})],
+        ("restore", "restored"): [("done", {0: True, 1: 3, 2: 4, 3: ["alias web"], 4: ["web on chip: PCRs 7, 11"]}), ("a part", {0: False, 1: 0, 2: 0, 3: []})],
         ("reseal", "resealed"): [("all fields", {0: UUID, 1: [{0: 1, 1: "main", 2: [{0: 7, 1: bytes(32), 2: bytes(range(32))}], 3: 2, 4: False, 5: UUID}], 2: bytes(range(32)), 3: True}),
                                  ("a look", {0: UUID, 1: [{0: 1, 1: "main", 2: [], 3: 1, 4: True}], 2: bytes(32), 3: False})],
         ("absorb", "absorbed"): [("a length", {0: 2**40})],
@@ -711,6 +721,7 @@ def reply_file(keys):
     lost = {**bound, 5: {0: [0]}}
     f.accept("describe: a bound key", reply({**description, 9: [{**version, 4: [bound, lost]}]}), operation="describe", id=7, same=True)
     f.accept("describe: a secret key", reply({**description, 2: 4, 3: 8, 5: [3], 6: [], 9: [secret]}), operation="describe", id=7, same=True)
+    f.accept("describe: sealed data", reply({**description, 2: 7, 3: 12, 5: [], 6: [], 9: [secret]}), operation="describe", id=7, same=True)
     f.accept("a newer agent's reply", {**reply({}), 9: "new"}, operation="lock", id=7, same=False)
     f.accept("a newer agent's placement", reply({**description, 9: [{**version, 4: [{0: "main", 1: "x", 2: True, 3: True, 4: True, 9: "new"}]}]}), operation="describe", id=7, same=False)
     for name, operation, body in [

@@ -16,7 +16,9 @@ use keyward_client::{
     Client, Endpoint, key_format,
     protocol::{
         KeyType, Purpose,
-        operation::{GetPublicKey, KeyDescription, LoginState, Status, StatusReport, TokenStatus},
+        operation::{
+            Create, GetPublicKey, KeyDescription, LoginState, Status, StatusReport, TokenStatus,
+        },
     },
 };
 use rustix::process::{Signal, kill_process};
@@ -407,6 +409,19 @@ impl Daemon {
     #[track_caller]
     pub fn create_signer(&self, alias: &str) -> KeyDescription {
         self.create(alias, Purpose::Sign, KeyType::P256)
+    }
+
+    /// Makes a P-256 key that signs, in one of several tokens.
+    ///
+    /// # Panics
+    /// If it can't be made.
+    #[track_caller]
+    pub fn create_on(&self, token: &str, alias: &str) -> KeyDescription {
+        let made = self.client().call(Create {
+            token: Some(token.to_owned()),
+            ..create(alias, Purpose::Sign, KeyType::P256)
+        });
+        made.unwrap_or_else(|error| panic!("{error:?}\n{}", self.stderr()))
     }
 }
 

@@ -3,11 +3,12 @@
 use std::sync::Mutex;
 
 use keyward_backend::message::{
-    ChangePin, Credential, Derive, Generate, Import, Mac, Outcome, Place, ScanPage, Seal, Sealed,
-    Sign, Unseal, Unwrap, Work, Wrap,
+    Attest, ChangePin, Credential, Derive, Generate, Import, Mac, Outcome, Place, ScanPage, Seal,
+    Sealed, Sign, Unseal, Unwrap, Work, Wrap,
 };
 use keyward_backend::{Backend, KeyReport, Result, Session, TokenIdentity, TokenReport, VersionId};
 use keyward_protocol::SecretBytes;
+use keyward_protocol::attestation::{Identity, Statement};
 
 use crate::Worker;
 
@@ -121,6 +122,19 @@ impl Session for RemoteSession<'_> {
 
     fn scan(&mut self, after: Option<VersionId>) -> Result<ScanPage> {
         expect!(self.0.call(Work::Scan(after)), Outcome::Keys(page) => page)
+    }
+
+    fn unseal_data(&mut self, id: VersionId) -> Result<SecretBytes> {
+        expect!(self.0.call(Work::UnsealData(id)), Outcome::Secret(data) => data)
+    }
+
+    fn attest(&mut self, attest: &Attest) -> Result<Statement> {
+        let attest = Work::Attest(attest.clone());
+        expect!(self.0.call(attest), Outcome::Attested(statement) => statement)
+    }
+
+    fn attestation_key(&mut self) -> Result<Identity> {
+        expect!(self.0.call(Work::AttestationKey), Outcome::AttestationKey(identity) => identity)
     }
 
     fn random(&mut self, length: u32) -> Result<SecretBytes> {

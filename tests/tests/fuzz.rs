@@ -16,9 +16,11 @@ use std::path::{Path, PathBuf};
 
 use keyward_backend::error::BackendError;
 use keyward_backend::message::{
-    Activate, Answer, Attest, Call, ChangePin, Credential, Derive, Generate, Import, Mac, Outcome,
-    Place, ScanPage, ScannedKey, Seal, Sealed, Sign, SourceIdentity, Unseal, Unwrap, Work, Wrap,
+    Activate, Adopt, Answer, Attest, Call, ChangePin, Credential, Derive, Expected, Generate,
+    Import, Mac, Outcome, Place, ScanPage, ScannedKey, Seal, Sealed, Sign, SourceIdentity, Unseal,
+    Unwrap, Work, Wrap,
 };
+use keyward_backend::pcr::{Approval, Approve, Binding, BoundReport, BoundTo, MakeBound, PcrValue};
 use keyward_backend::start::{Hardware, SandboxLists, SocketKinds, Start};
 use keyward_backend::token::{
     KeyReport, PinTries, Protection, TokenIdentity, TokenReport, VersionId,
@@ -195,6 +197,59 @@ fn packets() -> Vec<(String, Vec<u8>)> {
             credential: vec![1; 68].into(),
             secret: vec![2; 68].into(),
         }),
+        Work::MakeBound(MakeBound {
+            generate: Generate {
+                id,
+                label: "k".into(),
+                key_type: KeyType::Data,
+                purpose: Purpose::Seal,
+                piv: None,
+            },
+            binding: Binding {
+                values: pcr_values(),
+                approval: Some(Approval {
+                    authority: recovery_key(),
+                    signature: vec![3; 64].into(),
+                }),
+            },
+            material: Some(KeyMaterial::Secret(
+                KeyType::Data,
+                SecretBytes::copy_from(b"data"),
+            )),
+        }),
+        Work::MakeBound(MakeBound {
+            generate: Generate {
+                id,
+                label: "k".into(),
+                key_type: KeyType::P256,
+                purpose: Purpose::Sign,
+                piv: None,
+            },
+            binding: Binding {
+                values: pcr_values(),
+                approval: None,
+            },
+            material: None,
+        }),
+        Work::ReadPcrs(vec![7, 11]),
+        Work::Bound(id),
+        Work::Approve(Approve {
+            id,
+            values: pcr_values(),
+            signature: vec![3; 64].into(),
+            drop_old: true,
+        }),
+        Work::UnsealData(id),
+        Work::Adopt(Adopt {
+            generate: Generate {
+                id,
+                label: "k".into(),
+                key_type: KeyType::P256,
+                purpose: Purpose::Sign,
+                piv: None,
+            },
+            place: "0x81000010".into(),
+        }),
     ];
     let report = TokenReport {
         identity,
@@ -252,6 +307,28 @@ fn packets() -> Vec<(String, Vec<u8>)> {
             chain: vec![],
         })),
         Outcome::AttestationKey(Identity::Tpm(tpm_identity())),
+        Outcome::Pcrs(pcr_values()),
+        Outcome::Bound(None),
+        Outcome::Bound(Some(BoundReport {
+            approved: vec![pcr_values(), pcr_values()],
+            current: pcr_values(),
+            authority: Some(recovery_key()),
+        })),
+        Outcome::Key(Some(KeyReport {
+            public: None,
+            locator: "tpm:name=000b".into(),
+            local: false,
+            always_sensitive: false,
+            never_extractable: false,
+            key_type: Some(KeyType::Data),
+            blob: Some(vec![6; 40].into()),
+            bound: Some(BoundTo {
+                pcrs: vec![7, 11],
+                authority: Some(recovery_key()),
+            }),
+        })),
+        Outcome::Failed(BackendError::PcrMismatch("PCR 7 is".into())),
+        Outcome::Failed(BackendError::KeyChanged("x".into())),
     ];
     let pkcs11 = Hardware::Pkcs11 {
         module: "/usr/lib/m.so".into(),
@@ -291,8 +368,17 @@ fn packets() -> Vec<(String, Vec<u8>)> {
             cbor::encode(&Answer { id, outcome }),
         )
     });
+    let expecting = Call {
+        id: 7,
+        work: Work::Bound(id),
+        expected: Some(Expected {
+            locator: "tpm:handle=0x81000010;name=000b".into(),
+            thumbprint: Some([7; 32].into()),
+        }),
+    };
     calls
         .chain(answers)
+        .chain([("call-expecting".to_owned(), cbor::encode(&expecting))])
         .chain([
             ("start".to_owned(), cbor::encode(&start(pkcs11))),
             ("start-tpm".to_owned(), cbor::encode(&start(tpm))),
@@ -322,6 +408,21 @@ fn the_seeds_of_messages_are_the_newest_vectors() {
             count += 1;
         }
         assert!(count > 15, "{file}");
+    }
+}
+
+fn pcr_values() -> Vec<PcrValue> {
+    let value = |pcr| PcrValue {
+        pcr,
+        value: [pcr; 32].into(),
+    };
+    vec![value(7), value(11)]
+}
+
+fn recovery_key() -> CoseKey {
+    CoseKey::P256 {
+        x: [1; 32],
+        y: [2; 32],
     }
 }
 

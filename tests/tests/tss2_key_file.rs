@@ -8,7 +8,7 @@ use keyward_backend::VersionId;
 use keyward_backend::key_file::KeyFile;
 use keyward_protocol::Purpose;
 use keyward_tests::{Swtpm, openssl};
-use keyward_worker::tpm::store::{Entry, Made, Store};
+use keyward_worker::tpm::store::{Entry, Held, Made, Store};
 use tempfile::TempDir;
 
 const MESSAGE: &[u8] = b"a message";
@@ -94,7 +94,7 @@ fn entry(label: &str, made: &Path) -> Entry {
         made: Made::Generated,
         purpose: Purpose::Sign,
         bound: None,
-        key: read(made),
+        key: Held::File(read(made)),
     }
 }
 

@@ -241,6 +241,17 @@ pub trait Session {
         Err(attests_nothing())
     }
 
+    /// Gives back what was imported with the purpose `seal`.
+    ///
+    /// # Errors
+    /// [`KeyNotFound`](crate::BackendError::KeyNotFound),
+    /// [`MechanismInvalid`](crate::BackendError::MechanismInvalid).
+    fn unseal_data(&mut self, _: VersionId) -> Result<SecretBytes> {
+        Err(BackendError::MechanismInvalid(
+            "only a TPM seals data".to_owned(),
+        ))
+    }
+
     /// Random bytes of the token's generator.
     ///
     /// # Errors

@@ -24,6 +24,8 @@
     reason = "these are tests"
 )]
 
+mod attested;
+mod data;
 mod keys;
 mod listed;
 mod software;
@@ -37,6 +39,8 @@ use crate::error::Result;
 use crate::message::{Derive, Generate, Import, Mac, Seal, Sign, Unwrap, Wrap};
 use crate::token::{KeyReport, TokenReport, VersionId};
 
+pub use attested::*;
+pub use data::*;
 pub use keys::*;
 pub use listed::*;
 pub use token::*;
@@ -95,6 +99,8 @@ macro_rules! conformance {
             random_bytes_are_as_many_as_were_asked_for,
             a_key_is_shown_until_it_is_destroyed,
             an_id_is_given_once,
+            sealed_data_is_given_back,
+            what_is_attested_is_so,
             a_scan_finds_what_is_there,
             material_that_is_no_key_of_the_type_is_refused,
             an_imported_key_is_the_same_on_two_tokens,
@@ -137,6 +143,11 @@ fn can(report: &TokenReport, purpose: Purpose, key_type: KeyType) -> bool {
             .any(|algorithm| report.algorithms.contains(algorithm))
 }
 
+/// Whether a token says that it seals data.
+fn seals_data(report: &TokenReport) -> bool {
+    report.key_types.contains(&KeyType::Data)
+}
+
 /// Every purpose and type of key that a token says that it makes.
 fn possible(report: &TokenReport) -> impl Iterator<Item = (Purpose, KeyType)> + '_ {
     let types = |purpose: &Purpose| {
@@ -176,7 +187,7 @@ fn make(session: &mut impl Session, purpose: Purpose, key_type: KeyType) -> (Ver
         .generate(&generate)
         .unwrap_or_else(|error| panic!("{key_type} {purpose}: {error}"));
     assert_eq!(report.key_type, Some(key_type));
-    assert_eq!(report.public.is_none(), key_type.secret_length().is_some());
+    assert_eq!(report.public.is_none(), key_type.is_secret());
     let public_type = report.public.as_ref().and_then(|key| key.key_type());
     assert!(report.public.is_none() || public_type == Some(key_type));
     assert!(

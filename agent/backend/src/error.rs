@@ -87,4 +87,9 @@ pub enum BackendError {
     #[n(20)]
     #[error("one try is left, and it was not spent")]
     LastTry,
+    /// What the token has under the id is not the key that the registry means: nothing was done with it.
+    /// Another place may have the right one.
+    #[n(21)]
+    #[error("the token has another key in its place: {0}")]
+    KeyChanged(#[n(0)] String),
 }

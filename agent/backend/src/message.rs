@@ -126,6 +126,9 @@ pub enum Work {
     /// Take a key's own file back.
     #[n(30)]
     Place(#[n(0)] Place),
+    /// Give back data that the token has sealed.
+    #[n(33)]
+    UnsealData(#[n(0)] VersionId),
     /// Take a key over that is in the token already.
     #[n(31)]
     Adopt(#[n(0)] Adopt),

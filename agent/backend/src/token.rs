@@ -87,7 +87,7 @@ pub struct TokenReport {
     /// The COSE numbers of the algorithms that keys on it can do.
     #[n(5)]
     pub algorithms: Vec<keyward_protocol::Algorithm>,
-    /// The key types that it can make.
+    /// The types of keys that it can have.
     #[n(6)]
     pub key_types: Vec<KeyType>,
     /// The worker's protections: name, whether it holds, detail.

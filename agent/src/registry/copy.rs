@@ -12,7 +12,9 @@ mod write;
 use std::collections::HashMap;
 
 use keyward_backend::TokenIdentity;
-use keyward_protocol::backup::{BlobCopy, KeyCopy, PlacementCopy, TagCopy, TokenCopy, VersionCopy};
+use keyward_protocol::backup::{
+    BlobCopy, BoundCopy, KeyCopy, PlacementCopy, TagCopy, TokenCopy, VersionCopy,
+};
 
 use super::error::{Invalid, RegistryError};
 use super::key::{Key, Placement, Version};
@@ -137,5 +139,9 @@ fn placement(placement: &Placement) -> PlacementCopy {
         local: placement.local,
         always_sensitive: placement.always_sensitive,
         never_extractable: placement.never_extractable,
+        bound: placement.bound.as_ref().map(|bound| BoundCopy {
+            pcrs: bound.pcrs.clone(),
+            authority: bound.authority.clone(),
+        }),
     }
 }

@@ -143,7 +143,7 @@ pub struct NewVersion {
 /// Checks that a public part is there where the type has one, and is of the type.
 pub(super) fn check_public(key_type: KeyType, public: Option<&CoseKey>) -> Result<(), Invalid> {
     match public {
-        None if key_type.secret_length().is_some() => Ok(()),
+        None if key_type.is_secret() => Ok(()),
         Some(public) if public.key_type() == Some(key_type) => Ok(()),
         _ => Err(Invalid::new(format!(
             "its public part is not that of a key of type {key_type}"
@@ -159,7 +159,7 @@ impl NewKey {
     pub fn check(&self) -> Result<(), Invalid> {
         let key_type = self.key_type;
         check_public(key_type, self.public.as_ref())?;
-        if self.purpose.algorithms(key_type).is_empty() {
+        if !self.purpose.fits(key_type) {
             return Err(Invalid::new(format!(
                 "a {key_type} key can't have the purpose {}",
                 self.purpose

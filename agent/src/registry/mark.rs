@@ -81,7 +81,7 @@ impl Registry {
     fn shows(&self, intent: &OpenIntent) -> bool {
         let key = intent.key.and_then(|id| self.keys.get(&id));
         match intent.op.as_str() {
-            "create" | "import" | "rotate" => key.is_some_and(|key| {
+            "create" | "import" | "adopt" | "rotate" => key.is_some_and(|key| {
                 let version = intent.version_id.map(VersionId::from);
                 key.versions.iter().any(|other| Some(other.id) == version)
             }),

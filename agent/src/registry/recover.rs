@@ -44,7 +44,7 @@ impl Registry {
         let refuse = |words: String| Err(Invalid::new(words));
         check_public(found.key_type, found.public.as_ref())?;
         check_formats(found.purpose, &found.formats)?;
-        if found.purpose.algorithms(found.key_type).is_empty() {
+        if !found.purpose.fits(found.key_type) {
             return refuse(format!(
                 "a {} key can't have the purpose {}",
                 found.key_type, found.purpose

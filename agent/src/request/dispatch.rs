@@ -43,11 +43,13 @@ impl With<'_> {
             Request::Attest(op) => encode(&self.attest(&*key()?, &op, entry).await?),
             Request::GetAttestationKey(op) => encode(&self.get_attestation_key(&op, entry).await?),
             Request::ActivateCredential(op) => encode(&self.activate_credential(&op, entry).await?),
+            Request::Unseal(_) => encode(&self.unseal_data(&*key()?, entry).await?),
             Request::Random(op) => encode(&self.random(&op, entry).await?),
             Request::GetPublicKey(op) => encode(&read::public_key(&*key()?, &op, entry)?),
             Request::Create(op) => encode(&self.create(op, entry).await?),
             Request::Destroy(op) => encode(&self.destroy(&*key()?, &op, entry).await?),
             Request::Import(op) => encode(&self.import(key().ok(), op, entry).await?),
+            Request::Adopt(op) => encode(&self.adopt(op, entry).await?),
             Request::Export(op) => encode(&self.export(&*key()?, op, entry).await?),
             Request::Rotate(_) => encode(&self.rotate(&*key()?, entry).await?),
             Request::Enable(_) => encode(&self.enable(&*key()?, entry).await?),
@@ -122,6 +124,7 @@ fn name(request: &Request) -> Option<&str> {
         Request::HpkeOpen(op) => &op.key,
         Request::RequestCertificate(op) => &op.key,
         Request::Attest(op) => &op.key,
+        Request::Unseal(op) => &op.key,
         Request::GetCertificate(op) => &op.key,
         Request::WriteCertificate(op) => &op.key,
         Request::Export(op) => &op.key,
@@ -150,6 +153,7 @@ fn name(request: &Request) -> Option<&str> {
         | Request::Absorb(_)
         | Request::Random(_)
         | Request::Create(_)
+        | Request::Adopt(_)
         | Request::Unlock(_)
         | Request::Lock(_)
         | Request::AcceptToken(_)

@@ -6,6 +6,7 @@
 
 mod accept;
 mod activate;
+mod adopt;
 pub(in crate::request) mod backup;
 mod bind;
 mod card;

@@ -197,13 +197,13 @@ impl Enroller {
     async fn became(&self, token: &Token, intent: &OpenIntent) -> Option<(Outcome, String)> {
         let version = intent.version_id.map(VersionId::from);
         let (outcome, detail) = match (intent.op.as_str(), intent.key, version) {
-            ("create" | "import" | "rotate", Some(key), Some(version))
+            ("create" | "import" | "adopt" | "rotate", Some(key), Some(version))
                 if self.has(token, key, version) =>
             {
                 (Outcome::Ok, "adopted: the registry has the key")
             }
             // It was not there before and nobody was told of it, so nobody can miss it.
-            ("create" | "import" | "rotate", _, Some(version)) if intent.fresh => {
+            ("create" | "import" | "adopt" | "rotate", _, Some(version)) if intent.fresh => {
                 // What is under way may be the very generation that is to be undone.
                 if !token.is_idle() || !token.destroy_orphan(version).await.is_gone() {
                     return None;
@@ -258,7 +258,7 @@ impl Enroller {
                 }
                 "destroyed"
             }
-            "create" | "import" | "rotate" if !has => "undone",
+            "create" | "import" | "adopt" | "rotate" if !has => "undone",
             _ => return None,
         };
         Some(Some((

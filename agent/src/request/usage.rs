@@ -11,6 +11,7 @@ mod mac;
 mod opening;
 mod place;
 mod random;
+mod seal;
 mod sign;
 mod unwrap;
 mod wrap;
@@ -73,16 +74,7 @@ pub(super) fn fitting(
     purpose: Purpose,
     algorithm: Option<Algorithm>,
 ) -> Result<Algorithm, Failure> {
-    if key.purpose != purpose {
-        return Err(Failure::new(
-            ErrorCode::WrongPurpose,
-            format!(
-                "the key's purpose is {}, and this needs {purpose}",
-                key.purpose
-            ),
-        )
-        .hint("keyward key list"));
-    }
+    has_purpose(key, purpose)?;
     let offered = purpose.algorithms(key.key_type);
     let fits = match algorithm {
         None => offered.first().copied(),
@@ -95,6 +87,21 @@ pub(super) fn fitting(
             format!("a key of type {} does {}", key.key_type, names.join(", ")),
         )
     })
+}
+
+/// That the key has the purpose.
+fn has_purpose(key: &Key, purpose: Purpose) -> Result<(), Failure> {
+    if key.purpose == purpose {
+        return Ok(());
+    }
+    Err(Failure::new(
+        ErrorCode::WrongPurpose,
+        format!(
+            "the key's purpose is {}, and this needs {purpose}",
+            key.purpose
+        ),
+    )
+    .hint("keyward key list"))
 }
 
 /// A key of the right purpose and another type than what is asked for needs.

@@ -20,6 +20,7 @@ pub(crate) fn failure_of(token: &str, error: BackendError) -> Failure {
         E::TokenAbsent(_) => Failure::new(ErrorCode::TokenAbsent, text).hint("keyward status"),
         E::TokenChanged(_) => Failure::new(ErrorCode::TokenChanged, text)
             .hint(format!("keyward token accept {token}")),
+        E::KeyChanged(_) => Failure::new(ErrorCode::NotFound, text).hint("keyward status"),
         E::KeyNotFound => Failure::new(ErrorCode::NotFound, text).hint("keyward status"),
         // Never a failure after which the object counts as one that the request made.
         E::Exists(_) => {

@@ -57,6 +57,7 @@ fn words(error: &mut BackendError) -> Option<&mut String> {
         E::PinSource(text)
         | E::TokenAbsent(text)
         | E::TokenChanged(text)
+        | E::KeyChanged(text)
         | E::KeyUnsafe(text)
         | E::MechanismInvalid(text)
         | E::Invalid(text)

@@ -5,6 +5,7 @@
 //! time, and so does this.
 
 mod abilities;
+mod adopt;
 mod attest;
 mod bound;
 mod device;
@@ -19,12 +20,14 @@ pub use keyward_backend::key_file;
 mod loaded;
 mod make;
 mod pcrs;
+mod persistent;
 mod pin;
 mod place;
 mod policy;
 pub(crate) mod reach;
 mod report;
 mod scan;
+mod seal;
 mod session;
 mod sign;
 mod storage_root;
@@ -255,7 +258,7 @@ impl Tpm {
         let mut last = None;
         loop {
             let page = self.store.page(last, SCAN_PAGE)?;
-            let has_auth = |entry: &store::Entry| !entry.key.empty_auth;
+            let has_auth = |entry: &store::Entry| entry.key.has_auth();
             if page
                 .entries
                 .iter()
@@ -296,9 +299,9 @@ impl Backend for Tpm {
         self.check_same()?;
         self.with(Repeat::No, |state, device| {
             if state.secret.is_none()
-                && let Some(file) = self.store.get(pin::id())?
+                && let Some(entry) = self.store.get(pin::id())?
             {
-                state.secret = Some(pin::unseal(device, &file.key, pin)?);
+                state.secret = Some(pin::unseal(device, pin::file(&entry)?, pin)?);
             }
             self.report(state, device)
         })
@@ -320,7 +323,10 @@ impl Backend for Tpm {
     }
 
     fn session(&self) -> Result<Session<'_>> {
-        Ok(Session { tpm: self })
+        Ok(Session {
+            tpm: self,
+            expected: None,
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod adopt;
 mod attest;
 mod backup;
 mod blob;
@@ -13,6 +14,7 @@ mod init;
 mod key;
 mod lifecycle;
 mod piv;
+mod seal;
 mod secret;
 mod sign;
 mod token;
@@ -25,6 +27,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::exit;
 
+pub(crate) use adopt::Adopt;
 pub(crate) use attest::{
     Activate, AttestChallenge, AttestCommand, AttestEnrol, AttestVerify, KeyAttest,
     TokenAttestationKey,
@@ -41,6 +44,7 @@ pub(crate) use init::Init;
 pub(crate) use key::{Create, KeyCommand, Public, PublicForm, Reseal};
 pub(crate) use lifecycle::{Alias, Compromised, ListKeys, OneKey, Tag};
 pub(crate) use piv::PivOptions;
+pub(crate) use seal::{Pcrs, Seal, Unseal};
 pub(crate) use secret::{Ecdh, HkdfHash, Random, Unwrap};
 pub(crate) use sign::{Message, Sign, SignatureForm, Verify};
 pub(crate) use token::{AcceptRegistry, ChangePin, Lock, Rescan, TokenCommand, Unlock};
@@ -106,6 +110,10 @@ pub(crate) enum Command {
     Wrap(Wrap),
     /// Open what was encrypted to an unwrap key, or wrapped by a wrap key
     Unwrap(Unwrap),
+    /// Have a TPM seal a little data, such as a passphrase
+    Seal(Seal),
+    /// Have a TPM give back what it has sealed
+    Unseal(Unseal),
     /// Make a message authentication code
     Mac(Mac),
     /// Verify a message authentication code

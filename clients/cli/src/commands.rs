@@ -15,6 +15,7 @@ mod key;
 mod mac;
 mod man;
 mod random;
+mod seal;
 mod sign;
 mod status;
 mod token;
@@ -53,6 +54,8 @@ pub(crate) fn run(command: Command) -> Result<(), Error> {
         Command::Key(command) => key::run(command),
         Command::Blob(command) => blob::run(command),
         Command::Wrap(wrap) => wrap::wrap(wrap),
+        Command::Seal(seal) => seal::seal(seal),
+        Command::Unseal(unseal) => seal::unseal(unseal),
         Command::Mac(mac) => mac::mac(mac),
         Command::VerifyMac(verify) => mac::verify(verify),
         Command::Hpke(command) => hpke::run(command),

@@ -66,4 +66,7 @@ pub struct Restored {
     /// What was not taken over, and why; what is stricter in the registry stays.
     #[n(3)]
     pub kept: Vec<String>,
+    /// What of the copy's is bound to PCRs, and to which.
+    #[n(4)]
+    pub bound: Option<Vec<String>>,
 }

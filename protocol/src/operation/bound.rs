@@ -5,7 +5,8 @@ use minicbor::{Decode, Encode};
 
 use crate::thumbprint::Thumbprint;
 
-/// What a new key is to be bound to. Exactly one of `recovery_key` and `no_recovery` is given.
+/// What a new key is to be bound to. Exactly one of `recovery_key` and `no_recovery` is given; neither
+/// where an import has another place for the key, in which it is not bound.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct BindPcrs {

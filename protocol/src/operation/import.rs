@@ -10,6 +10,8 @@ use crate::key::{Format, Purpose};
 use crate::piv::PivChoice;
 use crate::secret::SecretBytes;
 
+use super::bound::BindPcrs;
+
 /// Puts a key into tokens. It was outside, and may still be: the hardware can't promise that it is
 /// the only copy, and `describe` shows it as not local.
 #[derive(Debug, PartialEq, Eq, Encode, Decode)]
@@ -37,17 +39,20 @@ pub struct Import {
     /// placements. Purpose, formats, alias and tags are the key's own then.
     #[n(6)]
     pub existing: Option<String>,
+    /// What it is bound to on the tokens that are TPMs; on others it is not bound.
+    #[n(7)]
+    pub bind: Option<BindPcrs>,
     /// What is chosen of PIV cards among the tokens.
     #[n(8)]
     pub piv: Option<PivChoice>,
 }
 
-/// The private or secret part of a key: `[1, pkcs8]`, `[2, type, bytes]` or `[3, pem]`.
+/// The private or secret part of a key, or data to be sealed: `[1, pkcs8]`, `[2, type, bytes]` or `[3, pem]`.
 #[derive(Debug, PartialEq, Eq)]
 pub enum KeyMaterial {
     /// A PrivateKeyInfo or OneAsymmetricKey (RFC 5958), DER, not encrypted.
     Pkcs8(SecretBytes),
-    /// The bytes of a secret key, as long as its type says.
+    /// The bytes of a secret key, as long as its type says, or data.
     Secret(KeyType, SecretBytes),
     /// A TSS2 PRIVATE KEY in PEM: the file of a key that its TPM has encrypted.
     Tss2(SecretBytes),

@@ -205,12 +205,14 @@ proptest! {
         unwrapped in fields!(Unwrapped { plaintext: secret(), key: text(), version: any::<u32>() }),
         shared in fields!(SharedSecret { secret: secret(), key: text(), version: any::<u32>() }),
         random in fields!(RandomBytes { bytes: secret(), token: text() }),
+        unsealed in fields!(Unsealed { data: secret(), key: text(), version: any::<u32>() }),
     ) {
         answers(&signature)?;
         answers(&verified)?;
         answers(&unwrapped)?;
         answers(&shared)?;
         answers(&random)?;
+        answers(&unsealed)?;
         answers(&Done {})?;
     }
 
@@ -251,7 +253,7 @@ proptest! {
         }),
         part in fields!(BackupPart { bytes: byte_vec(), next: of(any::<u64>()), total: any::<u64>() }),
         exported in fields!(Exported { pem: text(), token: text(), version: any::<u32>(), parent: any::<u32>() }),
-        restored in fields!(Restored { complete: any::<bool>(), added: any::<u64>(), merged: any::<u64>(), kept: vec(text(), 0..3) }),
+        restored in fields!(Restored { complete: any::<bool>(), added: any::<u64>(), merged: any::<u64>(), kept: vec(text(), 0..3), bound: of(vec(text(), 0..3)) }),
         absorbed in fields!(Absorbed { length: any::<u64>() }),
         resealed in resealed(),
         certificate in fields!(Certificate { der: byte_vec(), token: text(), version: any::<u32>() }),

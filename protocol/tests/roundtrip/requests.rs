@@ -81,11 +81,7 @@ fn request() -> impl Strategy<Value = Request> {
             token: of(text()),
             formats: of(vec(select(Format::ALL), 0..7)),
             tags: of(tags()),
-            bind: of(fields!(BindPcrs {
-                pcrs: vec(any::<u8>(), 0..4),
-                recovery_key: of(text()),
-                no_recovery: any::<bool>(),
-            })),
+            bind: of(bind()),
             piv: of(piv_choice()),
         })
         .prop_map(Request::from),
@@ -197,6 +193,7 @@ fn envelope_request() -> impl Strategy<Value = Request> {
             version: of(any::<u32>())
         })
         .prop_map(Request::from),
+        fields!(Unseal { key: text() }).prop_map(Request::from),
         fields!(GetAttestationKey { token: of(text()) }).prop_map(Request::from),
         fields!(ActivateCredential {
             token: of(text()),
@@ -204,6 +201,14 @@ fn envelope_request() -> impl Strategy<Value = Request> {
         })
         .prop_map(Request::from),
     ]
+}
+
+fn bind() -> impl Strategy<Value = BindPcrs> {
+    fields!(BindPcrs {
+        pcrs: vec(any::<u8>(), 0..4),
+        recovery_key: of(text()),
+        no_recovery: any::<bool>(),
+    })
 }
 
 fn lifecycle_request() -> impl Strategy<Value = Request> {
@@ -221,7 +226,18 @@ fn lifecycle_request() -> impl Strategy<Value = Request> {
             formats: of(vec(select(Format::ALL), 0..7)),
             tags: of(tags()),
             existing: of(text()),
-            piv: of(piv_choice())
+            bind: of(bind()),
+            piv: of(piv_choice()),
+        })
+        .prop_map(Request::from),
+        fields!(Adopt {
+            purpose: select(Purpose::ALL),
+            place: text(),
+            alias: of(text()),
+            token: of(text()),
+            formats: of(vec(select(Format::ALL), 0..7)),
+            tags: of(tags()),
+            key_type: of(key_type()),
         })
         .prop_map(Request::from),
         fields!(GetCertificate {

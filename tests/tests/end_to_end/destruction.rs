@@ -52,6 +52,7 @@ fn import(alias: Option<&str>, existing: Option<&str>, tokens: &[&str]) -> Impor
         formats: None,
         tags: None,
         existing: existing.map(str::to_owned),
+        bind: None,
         piv: None,
     }
 }

@@ -41,6 +41,7 @@ fn import(daemon: &Daemon, alias: &str, purpose: Purpose, material: KeyMaterial)
         formats: None,
         tags: None,
         existing: None,
+        bind: None,
         piv: None,
     });
     made.unwrap_or_else(|error| panic!("{error:?}\n{}", daemon.stderr()));

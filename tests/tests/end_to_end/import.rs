@@ -44,6 +44,7 @@ fn import(alias: &str, purpose: Purpose, material: KeyMaterial) -> Import {
         formats: None,
         tags: None,
         existing: None,
+        bind: None,
         piv: None,
     }
 }
@@ -59,6 +60,7 @@ fn further(key: &str, token: &str, import: Import) -> Import {
     Import {
         alias: None,
         existing: Some(key.into()),
+        bind: None,
         ..on(&[token], import)
     }
 }

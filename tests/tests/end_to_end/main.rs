@@ -11,6 +11,7 @@
 )]
 
 mod absorb;
+mod adopt;
 mod attestation;
 mod attestation_forged;
 mod audit;
@@ -47,6 +48,7 @@ mod rescan;
 mod rollback;
 mod rotation;
 mod sandbox;
+mod seal;
 mod several_tokens;
 mod socket;
 mod systemd;

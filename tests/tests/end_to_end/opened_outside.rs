@@ -98,6 +98,7 @@ fn import(daemon: &Daemon, material: KeyMaterial) -> KeyDescription {
         formats: None,
         tags: None,
         existing: None,
+        bind: None,
         piv: None,
     };
     daemon.client().call(import).unwrap()

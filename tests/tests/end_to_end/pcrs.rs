@@ -9,13 +9,15 @@ use keyward_client::protocol::{
     },
 };
 use keyward_tests::{
-    Daemon, PATIENCE, Setup, TokenSetup,
+    Daemon, PATIENCE, Setup, TokenSetup, openssl,
     request::{create, refused, sign},
     swtpm::tpm2,
     wait_for,
 };
 
 use super::backup::{backup, restore};
+
+const EC: &[&str] = &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
 
 /// A daemon with a TPM, and another token with a recovery key.
 fn start() -> Daemon {
@@ -252,7 +254,64 @@ fn a_new_version_is_bound_as_the_old_one_and_both_are_resealed() {
     );
 }
 
-/// A backup does not say what a key is bound to; its file does.
+#[test]
+fn a_key_in_two_places_is_bound_in_one_and_the_other_serves_when_pcrs_change() {
+    let daemon = start();
+    let pem = openssl::generate_pkcs8(EC);
+    let import = ["key", "import", "k", "--purpose", "sign", "--pcr", "7"];
+    // A TPM alone is not enough, and what else there is is said.
+    let said = daemon.cli_fails(&[import.as_slice(), &["--token", "main"]].concat(), &pem);
+    for way in [
+        "--recovery-key",
+        "--no-recovery",
+        "--token TPM --token OTHER",
+    ] {
+        assert!(said.contains(way), "{said}");
+    }
+    let said = daemon.cli_fails(&[import.as_slice(), &["--token", "safe"]].concat(), &pem);
+    assert!(said.contains("none of the tokens is a TPM"), "{said}");
+    let both = ["--token", "main", "--token", "safe"];
+    let made = daemon.cli_with(&[import.as_slice(), &both].concat(), &pem);
+    let made = String::from_utf8(made).unwrap();
+    assert_eq!(made.matches("bound to").count(), 1, "{made}");
+    signs(&daemon, "k");
+    extend(&daemon, 7);
+    signs(&daemon, "k");
+    let log = daemon.audit();
+    let used = |r: &&serde_json::Value| r["kind"] == "use" && r["op"] == "sign";
+    let last = log.iter().rfind(used).unwrap();
+    assert_eq!(last["token"], "safe");
+    let detail = last["detail"].as_str().unwrap();
+    assert!(detail.contains("pcr-mismatch on main"), "{detail}");
+    let refused = daemon.cli_fails(&["key", "reseal", "k", "--yes"], b"");
+    assert!(refused.contains("without a recovery key"), "{refused}");
+
+    // A place that is bound beside one that is there already; and one that a key can approve values for.
+    let other = openssl::generate_pkcs8(EC);
+    let there = [
+        "key",
+        "import",
+        "there",
+        "--purpose",
+        "sign",
+        "--token",
+        "safe",
+    ];
+    daemon.cli_with(&there, &other);
+    let into = [
+        "key", "import", "--into", "there", "--token", "main", "--pcr", "11",
+    ];
+    let with = ["--recovery-key", "rescue"];
+    daemon.cli_with(&[into.as_slice(), &with].concat(), &other);
+    extend(&daemon, 11);
+    daemon.cli(&["key", "reseal", "there", "--yes"]);
+    signs(&daemon, "there");
+    let log = daemon.audit();
+    let used = |r: &&serde_json::Value| r["op"] == "sign" && r["token"] == "main";
+    assert!(log.iter().rfind(used).unwrap()["detail"].is_null());
+}
+
+/// What it says, and what the files say.
 #[test]
 fn a_new_version_is_bound_also_where_the_registry_was_restored() {
     let mut daemon = start();
@@ -276,7 +335,16 @@ fn a_new_version_is_bound_also_where_the_registry_was_restored() {
     for token in ["main", "safe"] {
         daemon.wait_for_token(token, LoginState::Unlocked);
     }
+    let would = restore(&daemon, &document, true).unwrap();
+    let bound = would.bound.unwrap().join("\n");
+    assert!(
+        bound.contains("on the token main: PCRs 7, 11; the key with"),
+        "{bound}"
+    );
     restore(&daemon, &document, false).unwrap();
+    let shown = daemon.cli(&["key", "show", "k"]);
+    let shown = String::from_utf8(shown).unwrap();
+    assert!(shown.contains("PCRs 7,11; recovery key"), "{shown}");
     for key in ["rescue", "k"] {
         let enabled = || daemon.client().call(Enable { key: key.into() }).is_ok();
         assert!(wait_for(enabled, PATIENCE), "{}", daemon.stderr());

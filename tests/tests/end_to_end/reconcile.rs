@@ -141,6 +141,7 @@ fn what_an_import_has_left_is_undone_before_the_next_import_of_it() {
         formats: None,
         tags: None,
         existing: existing.map(str::to_owned),
+        bind: None,
         piv: None,
     };
     let key = daemon.client().call(import(None, "a")).expect("a key");

@@ -216,6 +216,7 @@ fn a_spare_that_is_found_again_serves_again() {
             formats: None,
             tags: None,
             existing: None,
+            bind: None,
             piv: None,
         })
         .unwrap();
@@ -251,6 +252,7 @@ fn a_key_that_is_being_imported_is_not_taken_in() {
         formats: None,
         tags: None,
         existing: None,
+        bind: None,
         piv: None,
     };
     std::thread::scope(|scope| {

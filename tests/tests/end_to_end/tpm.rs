@@ -3,12 +3,12 @@
 use std::thread;
 
 use keyward_client::protocol::{
-    KeyType, Purpose,
-    operation::{Ecdh, LoginState, SignInput, Verify},
+    ErrorCode, KeyType, Purpose, SecretBytes,
+    operation::{Ecdh, LoginState, Mac, SignInput, Verify},
 };
 use keyward_tests::{
     Daemon, Setup, TPM_PIN, TokenSetup,
-    request::sign,
+    request::{refused, sign},
     swtpm::{tpm2, wire::code},
 };
 
@@ -121,4 +121,40 @@ fn nothing_secret_passes_in_the_clear() {
     assert!(!proxy.saw(TPM_PIN.as_bytes()));
     // What is sealed under the PIN: the harness made it of this byte.
     assert!(!proxy.saw(&[0x5a; 32]));
+}
+
+#[test]
+fn what_a_tpm_has_not_is_said_with_what_there_is_instead() {
+    let daemon = Daemon::start(setup());
+    daemon.wait_for_token("main", LoginState::Unlocked);
+    let create = [
+        "key",
+        "create",
+        "x",
+        "--purpose",
+        "encrypt",
+        "--token",
+        "main",
+    ];
+    let said = daemon.cli_fails(&[create.as_slice(), &["--type", "aes256"]].concat(), b"");
+    for words in [
+        "can't make a key of type AES-256; it can make P-256",
+        "a TPM has neither AES-GCM nor AES key wrap",
+        "--purpose encrypt --type p256 --token main",
+    ] {
+        assert!(said.contains(words), "{said}");
+    }
+    daemon.cli(&[create.as_slice(), &["--type", "p256"]].concat());
+    daemon.create("code", Purpose::Mac, KeyType::HmacSha256);
+    let mac = |length| Mac {
+        key: "code".to_owned(),
+        message: SecretBytes::copy_from(&vec![7; length]),
+    };
+    daemon
+        .client()
+        .call(mac(1024))
+        .expect("as long as it can be");
+    let failure = refused(daemon.client().call(mac(1025)));
+    assert_eq!(failure.code, ErrorCode::Invalid);
+    assert!(failure.message.contains("digest"), "{failure}");
 }

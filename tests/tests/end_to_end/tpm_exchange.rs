@@ -79,6 +79,7 @@ fn import(file: &[u8], purpose: Purpose) -> Import {
         formats: None,
         tags: None,
         existing: None,
+        bind: None,
         piv: None,
     }
 }

@@ -1,10 +1,16 @@
 //! The files of a TPM's keys: lost ones come back from the registry, and from a backup.
 
 use std::fs;
+use std::path::Path;
 
-use keyward_client::protocol::operation::{Enable, LoginState};
-use keyward_client::protocol::{KeyType, Purpose};
-use keyward_tests::{Daemon, PATIENCE, Setup, TokenSetup, request::sign, wait_for};
+use keyward_client::protocol::operation::{Enable, LoginState, Mac};
+use keyward_client::protocol::{ErrorCode, KeyType, Purpose, SecretBytes};
+use keyward_tests::{
+    Daemon, PATIENCE, Setup, TokenSetup,
+    request::{refused, sign},
+    swtpm::wire::code,
+    wait_for,
+};
 
 use super::backup::{backup, restore};
 
@@ -115,4 +121,67 @@ fn another_tpm_does_not_get_the_files_that_it_can_not_load() {
     let kept = restored.kept.join("\n");
     assert!(kept.contains("stays pinned to"), "{kept}");
     assert!(kept.contains("1 key files"), "{kept}");
+}
+
+/// Whoever can write to the folder can put one key's file in the place of another's.
+#[test]
+fn files_that_were_exchanged_are_not_used_and_the_right_ones_come_back() {
+    for has_pin in [true, false] {
+        let mut daemon = start(has_pin);
+        let pair = |one: &str, purpose, key_type| {
+            let other = format!("{one}-other");
+            let file = |name: &str| {
+                let made = daemon.create(name, purpose, key_type);
+                let id = &made.versions[0].id;
+                daemon.tpm("main").keys().join(format!("{id}.tss2"))
+            };
+            (file(one), file(&other))
+        };
+        let signers = pair("ec", Purpose::Sign, KeyType::P256);
+        let macs = pair("mac", Purpose::Mac, KeyType::HmacSha256);
+        daemon.create_signer("as-before");
+        daemon.terminate();
+        let exchange = |one: &Path, other: &Path| {
+            let between = one.with_extension("between");
+            fs::rename(one, &between).unwrap();
+            fs::rename(other, one).unwrap();
+            fs::rename(&between, other).unwrap();
+        };
+        exchange(&signers.0, &signers.1);
+        exchange(&macs.0, &macs.1);
+        daemon.start_again();
+        daemon.wait_for_token("main", LoginState::Unlocked);
+        let mac = |key: &str| Mac {
+            key: key.into(),
+            message: SecretBytes::copy_from(b"message"),
+        };
+        let mut client = daemon.client();
+        let refusals = [
+            (&signers.0, refused(client.call(sign("ec", b"message")))),
+            (
+                &signers.1,
+                refused(client.call(sign("ec-other", b"message"))),
+            ),
+            (&macs.0, refused(client.call(mac("mac")))),
+            (&macs.1, refused(client.call(mac("mac-other")))),
+        ];
+        for (path, failure) in refusals {
+            assert_eq!(failure.code, ErrorCode::NotFound, "{failure}");
+            let words = format!("{} is the file of another key", path.display());
+            assert!(failure.message.contains(&words), "{failure}");
+        }
+        client.call(sign("as-before", b"message")).unwrap();
+        drop(client);
+        let used = |command| daemon.tpm("main").proxy().count(command);
+        assert_eq!((used(code::SIGN), used(code::HMAC)), (1, 0));
+        // One is put right by hand, the other as the message says.
+        exchange(&signers.0, &signers.1);
+        daemon.client().call(sign("ec", b"message")).unwrap();
+        daemon.terminate();
+        fs::remove_file(&macs.0).unwrap();
+        fs::remove_file(&macs.1).unwrap();
+        daemon.start_again();
+        let works = || daemon.client().call(mac("mac")).is_ok();
+        assert!(wait_for(works, PATIENCE), "{}", daemon.stderr());
+    }
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use keyward_protocol::KeyState;
-use keyward_protocol::backup::{KeyCopy, TokenCopy, VersionCopy};
+use keyward_backend::pcr::is_selection;
+use keyward_protocol::backup::{BoundCopy, KeyCopy, TokenCopy, VersionCopy};
+use keyward_protocol::{CoseKey, KeyState};
 use uuid::Uuid;
 
 use crate::registry::check::{
@@ -64,7 +65,7 @@ pub(super) fn check(tokens: &[TokenCopy], keys: &[KeyCopy]) -> Result<(), Invali
 }
 
 fn check_key(key: &KeyCopy) -> Result<(), Invalid> {
-    if key.purpose.algorithms(key.key_type).is_empty() {
+    if !key.purpose.fits(key.key_type) {
         return wrong(format!(
             "a {} key can't have the purpose {}",
             key.key_type, key.purpose
@@ -113,7 +114,7 @@ fn check_key(key: &KeyCopy) -> Result<(), Invalid> {
 }
 
 fn check_version(key: &KeyCopy, version: &VersionCopy) -> Result<(), Invalid> {
-    let secret = key.key_type.secret_length().is_some();
+    let secret = key.key_type.is_secret();
     match &version.public {
         None if secret => {}
         Some(public)
@@ -133,8 +134,17 @@ fn check_version(key: &KeyCopy, version: &VersionCopy) -> Result<(), Invalid> {
         if !readable || !tokens.insert(&place.token) {
             return wrong("a version is at a place that can't be".into());
         }
+        if place.bound.as_ref().is_some_and(|bound| !is_bound(bound)) {
+            return wrong("a version is bound to what nothing can be bound to".into());
+        }
     }
     Ok(())
+}
+
+/// Whether something can be bound to that.
+fn is_bound(bound: &BoundCopy) -> bool {
+    let approves = |key: &CoseKey| matches!(key, CoseKey::P256 { .. } | CoseKey::Rsa { .. });
+    is_selection(&bound.pcrs) && bound.authority.as_ref().is_none_or(approves)
 }
 
 /// SQLite has 63 bits for them.

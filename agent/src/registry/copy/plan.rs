@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use keyward_backend::{MOST_BLOB, VersionId};
-use keyward_protocol::KeyState;
 use keyward_protocol::backup::{BlobCopy, KeyCopy, PlacementCopy, TagCopy, TokenCopy, VersionCopy};
+use keyward_protocol::{KeyState, Thumbprint};
 use uuid::Uuid;
 
 use super::identity;
@@ -109,6 +109,27 @@ impl Plan {
     #[must_use]
     pub fn blobs(&self) -> usize {
         self.blobs.len()
+    }
+
+    /// What of that which comes back is bound to PCRs, and to which, in words for people.
+    #[must_use]
+    pub fn bound(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        let versions = |id: Uuid, versions: &[VersionCopy], all: &mut Vec<String>| {
+            for version in versions {
+                let places = version.placements.iter();
+                all.extend(places.filter_map(|place| bound(id, Some(version.number), place)));
+            }
+        };
+        for key in &self.added {
+            versions(Uuid::from_bytes(*key.id), &key.versions, &mut all);
+        }
+        for merge in &self.merged {
+            versions(merge.key, &merge.versions, &mut all);
+            let places = merge.placements.iter();
+            all.extend(places.filter_map(|(_, place)| bound(merge.key, None, place)));
+        }
+        all
     }
 
     /// How many keys come back.
@@ -352,6 +373,25 @@ impl Planning<'_> {
         }
         self.plan
     }
+}
+
+/// What a place is bound to, if it is.
+fn bound(key: Uuid, version: Option<u32>, place: &PlacementCopy) -> Option<String> {
+    let bound = place.bound.as_ref()?;
+    let version = version.map_or(String::new(), |number| format!(" version {number}"));
+    let pcrs: Vec<_> = bound.pcrs.iter().map(u8::to_string).collect();
+    let approves = match &bound.authority {
+        Some(authority) => format!(
+            "the key with the thumbprint {} approves other values",
+            Thumbprint::of(authority)
+        ),
+        None => "nobody approves other values".to_owned(),
+    };
+    Some(format!(
+        "{key}{version} on the token {}: PCRs {}; {approves}",
+        place.token,
+        pcrs.join(", ")
+    ))
 }
 
 /// Whether a key in this state may get versions and places that nobody has looked at: nothing is

@@ -1,6 +1,7 @@
 //! A plan made into rows, inside the caller's transaction.
 
-use keyward_protocol::backup::{KeyCopy, PlacementCopy, TagCopy, VersionCopy};
+use keyward_backend::pcr::BoundTo;
+use keyward_protocol::backup::{BoundCopy, KeyCopy, PlacementCopy, TagCopy, VersionCopy};
 use keyward_protocol::{KeyState, Thumbprint, cbor};
 use rusqlite::{Connection, params};
 use uuid::Uuid;
@@ -155,8 +156,9 @@ fn add_placement(
 ) -> Result<(), RegistryError> {
     connection
         .prepare_cached(
-            "INSERT INTO placement (version, token, locator, local, always_sensitive, never_extractable)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO placement
+             (version, token, locator, local, always_sensitive, never_extractable, bound)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
         .execute(params![
             version,
@@ -165,8 +167,20 @@ fn add_placement(
             place.local,
             place.always_sensitive,
             place.never_extractable,
+            place
+                .bound
+                .as_ref()
+                .map(|bound| cbor::encode(&bound_to(bound))),
         ])?;
     Ok(())
+}
+
+/// As the registry keeps it.
+fn bound_to(bound: &BoundCopy) -> BoundTo {
+    BoundTo {
+        pcrs: bound.pcrs.clone(),
+        authority: bound.authority.clone(),
+    }
 }
 
 fn text(id: &[u8; 16]) -> String {

@@ -92,7 +92,7 @@ fn versions(
                 .map(|bytes| public(&bytes, thumbprint.as_deref(), key_type))
                 .transpose()
                 .map_err(damaged)?;
-            if public.is_none() && key_type.secret_length().is_none() {
+            if public.is_none() && !key_type.is_secret() {
                 return Err(damaged("it lacks its public key".to_owned()));
             }
             Ok(Version {

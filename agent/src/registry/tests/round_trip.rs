@@ -21,7 +21,7 @@ fn kinds() -> Vec<(Purpose, KeyType)> {
     let all = Purpose::ALL
         .iter()
         .flat_map(|p| KeyType::ALL.map(|t| (*p, t)));
-    all.filter(|(purpose, key_type)| !purpose.algorithms(*key_type).is_empty())
+    all.filter(|(purpose, key_type)| purpose.fits(*key_type))
         .collect()
 }
 

@@ -89,6 +89,7 @@ impl With<'_> {
                 added: 0,
                 merged: 0,
                 kept: Vec::new(),
+                bound: None,
             });
         };
         entry.goes_on = false;
@@ -122,6 +123,7 @@ impl With<'_> {
             complete: true,
             added: plan.added() as u64,
             merged: plan.merged() as u64,
+            bound: bound(&plan),
             kept: kept(self.agent, &content, plan),
         })
     }
@@ -277,6 +279,15 @@ fn kept(agent: &Agent, content: &Content, plan: Plan) -> Vec<String> {
     }
     all.extend((more > 0).then(|| format!("and {more} more")));
     all
+}
+
+/// What comes back bound; an answer has to fit into a frame.
+fn bound(plan: &Plan) -> Option<Vec<String>> {
+    let mut all = plan.bound();
+    let more = all.len().saturating_sub(MOST_KEPT);
+    all.truncate(MOST_KEPT);
+    all.extend((more > 0).then(|| format!("and {more} more")));
+    (!all.is_empty()).then_some(all)
 }
 
 fn short(words: &str) -> String {

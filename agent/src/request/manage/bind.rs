@@ -7,7 +7,7 @@ use keyward_backend::message::{Generate, Outcome, Work};
 use keyward_backend::pcr::{
     Approval, Binding, MakeBound, PcrValue, approval_message, is_selection, selected,
 };
-use keyward_protocol::operation::{BindPcrs, OperationCode, SignInput};
+use keyward_protocol::operation::{BindPcrs, KeyMaterial, OperationCode, SignInput};
 use keyward_protocol::{
     Algorithm, CoseKey, ErrorCode, Failure, Format, KeyState, KeyType, Purpose,
 };
@@ -21,18 +21,22 @@ use crate::request::usage::{Use, check_state, digested, misbehaved, protecting};
 use crate::request::{Entry, With, append, decide, denied, destruction, not_found, reserve};
 use crate::worker::Token;
 
+const LOST: &str = "a key that is bound to PCRs is lost once they change for good, as they do with new firmware, unless another key can approve the new values, or it is in another place too where it is not bound";
+const RECOVERIES: &str = "--recovery-key NAME of a sign key; or the same key in two places: keyward key import … --token TPM --token OTHER --pcr PCRS; or --no-recovery";
+
 /// What a new version is to be bound to.
 #[derive(Clone, Debug)]
 pub(super) struct Wish {
     pcrs: Vec<u8>,
     /// Who approves other values.
     recovery: Option<(Rc<Key>, Version)>,
+    /// Where nobody does: whether another place of the key serves, which is not bound.
+    elsewhere: bool,
 }
 
 impl With<'_> {
     /// Refuses what a key can't be bound to, before anything is written.
     pub(super) fn wish(&self, token: &Token, bind: &BindPcrs) -> Result<Wish, Failure> {
-        let invalid = |words: &str| Failure::new(ErrorCode::Invalid, words);
         if token.kind() != "tpm" {
             return Err(Failure::new(
                 ErrorCode::MechanismInvalid,
@@ -42,6 +46,32 @@ impl With<'_> {
                 ),
             ));
         }
+        self.wish_with(bind, false)
+    }
+
+    /// The same for a key that is imported: those of the tokens that are TPMs bind it. A place where it
+    /// is not bound, here or where it is already, serves when the PCRs have changed for good, and
+    /// nobody need approve anything then.
+    pub(super) fn wish_of_import(
+        &self,
+        tokens: &[&Token],
+        existing: Option<&Version>,
+        bind: &BindPcrs,
+    ) -> Result<Wish, Failure> {
+        if tokens.iter().all(|token| token.kind() != "tpm") {
+            return Err(Failure::new(
+                ErrorCode::MechanismInvalid,
+                "none of the tokens is a TPM: only a TPM has PCRs that a key can be bound to",
+            ));
+        }
+        let mut places = existing.iter().flat_map(|version| &version.placements);
+        let elsewhere = tokens.iter().any(|token| token.kind() != "tpm")
+            || places.any(|place| place.bound.is_none());
+        self.wish_with(bind, elsewhere)
+    }
+
+    fn wish_with(&self, bind: &BindPcrs, elsewhere: bool) -> Result<Wish, Failure> {
+        let invalid = |words: &str| Failure::new(ErrorCode::Invalid, words);
         if !is_selection(&bind.pcrs) {
             return Err(invalid(
                 "PCRs are numbers from 0 to 23, each given once and in ascending order",
@@ -50,18 +80,15 @@ impl With<'_> {
         let recovery = match (&bind.recovery_key, bind.no_recovery) {
             (Some(name), false) => Some(self.recovery_key(name)?),
             (None, true) => None,
-            (None, false) => {
-                return Err(invalid(
-                    "a key that is bound to PCRs is lost once they change for good, as they do with new firmware, unless another key can approve the new values",
-                )
-                .hint("--recovery-key NAME of a sign key, or --no-recovery"));
-            }
+            (None, false) if elsewhere => None,
+            (None, false) => return Err(invalid(LOST).hint(RECOVERIES)),
             (Some(_), true) => {
                 return Err(invalid("it has a recovery key, or it has none"));
             }
         };
         Ok(Wish {
             pcrs: bind.pcrs.clone(),
+            elsewhere: elsewhere && recovery.is_none(),
             recovery,
         })
     }
@@ -100,15 +127,17 @@ impl With<'_> {
         Ok(Some(Wish {
             pcrs: bound.pcrs.clone(),
             recovery,
+            elsewhere: false,
         }))
     }
 
-    /// Asks for a key that is bound to the values of now.
+    /// Asks for a key, or for one to be taken in, that is bound to the values of now.
     pub(super) async fn make_bound(
         &self,
         token: &Token,
         wish: &Wish,
         generate: Generate,
+        material: Option<KeyMaterial>,
     ) -> Result<Work, Failure> {
         let read = Work::ReadPcrs(wish.pcrs.clone());
         let values = match token.call(self.authorised, read, self.deadline).await? {
@@ -125,7 +154,7 @@ impl With<'_> {
         Ok(Work::MakeBound(MakeBound {
             generate,
             binding: Binding { values, approval },
-            material: None,
+            material,
         }))
     }
 
@@ -257,6 +286,7 @@ impl Wish {
         let pcrs: Vec<_> = self.pcrs.iter().map(u8::to_string).collect();
         let recovery = match &self.recovery {
             Some((key, _)) => format!("recovery key {}", key.id_text),
+            None if self.elsewhere => "another place is its recovery".to_owned(),
             None => "no recovery".to_owned(),
         };
         format!("bound to PCRs {}, {recovery}", pcrs.join(", "))

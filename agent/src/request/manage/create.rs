@@ -66,7 +66,7 @@ impl With<'_> {
             piv: piv_choice(token, op.piv)?,
         };
         let work = match &wish {
-            Some(wish) => self.make_bound(token, wish, generate).await?,
+            Some(wish) => self.make_bound(token, wish, generate, None).await?,
             None => Work::Generate(generate),
         };
         let made = token.attempt(authorised, work, deadline).await;
@@ -135,6 +135,10 @@ fn check(agent: &Agent, token: &Token, op: &Create) -> Result<Vec<Format>, Failu
         tags: op.tags.as_ref(),
     };
     let formats = wanted.check(agent)?;
+    if op.purpose == Purpose::Seal {
+        let words = "data is sealed as it is given, and not made by the token";
+        return Err(Failure::new(ErrorCode::Invalid, words).hint("keyward seal NAME FILE"));
+    }
     if let Some(report) = token.report()
         && token.is_ready()
     {
@@ -153,15 +157,23 @@ pub(super) fn can_make(
     if report.key_types.contains(&key_type) {
         return Ok(());
     }
-    let names: Vec<_> = report.key_types.iter().map(|t| t.name()).collect();
-    Err(Failure::new(
+    let makes = report.key_types.iter().filter(|t| **t != KeyType::Data);
+    let names: Vec<_> = makes.map(|t| t.name()).collect();
+    let failure = Failure::new(
         ErrorCode::MechanismInvalid,
         format!(
             "token {} can't make a key of type {key_type}; it can make {}",
             token.name(),
             names.join(", ")
         ),
-    ))
+    );
+    Err(match (token.kind(), key_type) {
+        ("tpm", KeyType::Aes128 | KeyType::Aes256) => failure.hint(format!(
+            "a TPM has neither AES-GCM nor AES key wrap; a P-256 key encrypts there: keyward key create NAME --purpose encrypt --type p256 --token {}",
+            token.name()
+        )),
+        _ => failure,
+    })
 }
 
 /// What a new key is to be.
@@ -180,10 +192,10 @@ impl Wanted<'_> {
             purpose, key_type, ..
         } = *self;
         let invalid = |text: String| Failure::new(ErrorCode::Invalid, text);
-        if purpose.algorithms(key_type).is_empty() {
+        if !purpose.fits(key_type) {
             let fitting: Vec<_> = KeyType::ALL
                 .into_iter()
-                .filter(|key_type| !purpose.algorithms(*key_type).is_empty())
+                .filter(|key_type| purpose.fits(*key_type))
                 .map(KeyType::name)
                 .collect();
             return Err(invalid(format!(

@@ -4,6 +4,7 @@ use keyward_backend::message::{self, Work};
 use keyward_protocol::operation::{Destroy, Done};
 use keyward_protocol::{ErrorCode, Failure, KeyState};
 
+use super::adopt::place_of;
 use super::intents::{Ended, conclude, intend_each};
 use super::{Changing, intend, is_unknown, mark, registry_failed, unexpected};
 use crate::agent::Agent;
@@ -85,6 +86,10 @@ impl With<'_> {
                     left.join(", ")
                 ),
             });
+        }
+        let left_there = left_there(key);
+        if begun && !left_there.is_empty() {
+            entry.note(&format!("left as it is: {}", left_there.join(", ")));
         }
         if !missing.is_empty() {
             entry.note(&format!("was not there: {}", missing.join(", ")));
@@ -186,6 +191,16 @@ impl With<'_> {
         }
         Ok(())
     }
+}
+
+/// What other programs have put into tokens: the agent forgets it, and does not remove it.
+fn left_there(key: &Key) -> Vec<String> {
+    let places = key.versions.iter().flat_map(|version| &version.placements);
+    let left = places.filter_map(|place| {
+        let at = place_of(&place.locator)?;
+        Some(format!("the key at {at} of {}", place.token))
+    });
+    left.collect()
 }
 
 /// Says what is gone and what is left.

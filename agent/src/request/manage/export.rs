@@ -6,6 +6,7 @@ use keyward_backend::message::{Outcome, Work};
 use keyward_protocol::operation::{Export, Exported};
 use keyward_protocol::{ErrorCode, Failure};
 
+use super::adopt::place_of;
 use crate::registry::Key;
 use crate::request::usage::{misbehaved, numbered};
 use crate::request::{Entry, With};
@@ -26,6 +27,15 @@ impl With<'_> {
             .filter_map(|place| self.agent.token(Some(&place.token)).ok())
             .filter(|token| token.kind() == "tpm")
             .collect();
+        let adopted = version.placements.iter().any(|place| {
+            let wanted = op.token.as_ref().is_none_or(|name| *name == place.token);
+            wanted && place_of(&place.locator).is_some()
+        });
+        if adopted {
+            return Err(cannot(
+                "it was adopted: no file has it, and whoever may use the TPM can use it where it is",
+            ));
+        }
         let token = match places.as_slice() {
             [one] => one.as_ref(),
             [] => {
@@ -76,7 +86,10 @@ fn pem(token: &Token, report: &KeyReport) -> Result<(String, u32), Failure> {
             "its token has a PIN, which opens a random value that no other program can be given",
         ));
     }
-    if file.kind != Kind::Loadable || !file.policy.is_empty() {
+    if file.kind == Kind::Sealed {
+        return Err(cannot("it is sealed data, and no key"));
+    }
+    if !file.policy.is_empty() {
         return Err(cannot("its file has a policy"));
     }
     let pem = file.to_pem().map_err(|_| misbehaved(token))?;

@@ -4,13 +4,14 @@ use std::rc::Rc;
 
 use keyward_backend::VersionId;
 use keyward_backend::message::{self, Generate, Outcome, Work};
-use keyward_protocol::operation::{Import, KeyDescription, KeyMaterial};
+use keyward_protocol::operation::{BindPcrs, Import, KeyDescription, KeyMaterial};
 use keyward_protocol::piv::PivChoice;
 use keyward_protocol::{ErrorCode, Failure, Format, KeyState, Purpose, SecretBytes};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::create::Wanted;
+use super::bind::Wish;
+use super::create::{Wanted, is_bound_to};
 use super::intents::{Ended, conclude, intend_each};
 use super::label::Label;
 use super::material::{self, Kind};
@@ -52,6 +53,10 @@ impl With<'_> {
         if let Some(key) = &existing {
             refuse_what_is_undone(self.agent, key, &tokens)?;
         }
+        let wish = match &op.bind {
+            Some(bind) => Some(self.wish_of(bind, &op.material, existing.as_deref(), &tokens)?),
+            None => None,
+        };
         let plan = match &existing {
             Some(key) => self.further(key, &op, &kind, &tokens, entry).await?,
             None => self.first(id, &op, &kind)?,
@@ -71,6 +76,9 @@ impl With<'_> {
         entry.alias.clone_from(&op.alias);
         entry.length = Some(op.material.length());
         entry.detail = Some(format!("{} {}", plan.purpose, kind.key_type));
+        if let Some(wish) = &wish {
+            entry.note(&wish.words());
+        }
         let (agent, origin) = (self.agent, self.origin);
         let intents = intend_each(agent, origin, "import", entry, &tokens).await?;
 
@@ -78,7 +86,8 @@ impl With<'_> {
         let mut tried = Vec::new();
         let mut result = Ok(());
         for token in &tokens {
-            let put = self.put(token, &plan, &kind, &op.material).await;
+            let wish = wish.as_ref().filter(|_| token.kind() == "tpm");
+            let put = self.put(token, &plan, &kind, &op.material, wish).await;
             match put {
                 Ok(place) => {
                     tried.push((*token, true));
@@ -112,6 +121,27 @@ impl With<'_> {
         };
         conclude(agent, origin, "import", entry, ended, ending);
         result.map(|key| read::describe(agent, &key))
+    }
+
+    /// What it is to be bound to, where a token can bind it.
+    fn wish_of(
+        &self,
+        bind: &BindPcrs,
+        material: &KeyMaterial,
+        existing: Option<&Key>,
+        tokens: &[&Token],
+    ) -> Result<Wish, Failure> {
+        if let KeyMaterial::Tss2(_) = material {
+            return Err(Failure::new(
+                ErrorCode::MechanismInvalid,
+                "a key that is in a TPM's file already can't be bound to PCRs any more",
+            ));
+        }
+        let version = match existing {
+            Some(key) => Some(current(key)?),
+            None => None,
+        };
+        self.wish_of_import(tokens, version, bind)
     }
 
     /// The tokens of those names, each once; the only one if none is named.
@@ -268,6 +298,7 @@ impl With<'_> {
         plan: &Plan,
         kind: &Kind,
         material: &KeyMaterial,
+        wish: Option<&Wish>,
     ) -> Result<Placement, (Failure, bool)> {
         let label = Label {
             key: plan.key,
@@ -275,16 +306,23 @@ impl With<'_> {
             purpose: plan.purpose,
             formats: plan.formats.clone(),
         };
-        let work = Work::Import(message::Import {
-            generate: Generate {
-                id: plan.version,
-                label: label.to_string(),
-                key_type: kind.key_type,
-                purpose: plan.purpose,
-                piv: plan.piv.filter(|_| token.kind() == "piv"),
-            },
-            material: copy(material),
-        });
+        let generate = Generate {
+            id: plan.version,
+            label: label.to_string(),
+            key_type: kind.key_type,
+            purpose: plan.purpose,
+            piv: plan.piv.filter(|_| token.kind() == "piv"),
+        };
+        let work = match wish {
+            Some(wish) => self
+                .make_bound(token, wish, generate, Some(copy(material)))
+                .await
+                .map_err(|failure| (failure, false))?,
+            None => Work::Import(message::Import {
+                generate,
+                material: copy(material),
+            }),
+        };
         let report = match token.attempt(self.authorised, work, self.deadline).await {
             Ok(Outcome::Key(Some(report))) => report,
             Ok(_) => return Err((unexpected(token), true)),
@@ -293,7 +331,8 @@ impl With<'_> {
                 return Err((error.failure, made));
             }
         };
-        if report.key_type != Some(kind.key_type) || report.public != kind.public {
+        let right = report.key_type == Some(kind.key_type) && report.public == kind.public;
+        if !right || !is_bound_to(wish, &report) {
             return Err((unexpected(token), true));
         }
         let known = match (&kind.public, material) {

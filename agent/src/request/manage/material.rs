@@ -35,6 +35,16 @@ pub(super) struct Kind {
 pub(super) fn inspect(material: &KeyMaterial) -> Result<Kind, Failure> {
     let invalid = |words: String| Failure::new(ErrorCode::Invalid, words);
     match material {
+        KeyMaterial::Secret(KeyType::Data, bytes) => match bytes.len() {
+            1..=KeyType::MOST_DATA => Ok(Kind {
+                key_type: KeyType::Data,
+                public: None,
+            }),
+            other => Err(invalid(format!(
+                "a token seals 1 to {} bytes, not {other}; encrypt more with a data key that is sealed",
+                KeyType::MOST_DATA
+            ))),
+        },
         KeyMaterial::Secret(key_type, bytes) => match key_type.secret_length() {
             Some(length) if length == bytes.len() => Ok(Kind {
                 key_type: *key_type,

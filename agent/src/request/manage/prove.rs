@@ -78,6 +78,10 @@ impl With<'_> {
 
 fn challenge(claim: &Claim<'_>) -> Option<(Work, Expected)> {
     let id = claim.id;
+    if let (Purpose::Seal, Known::Secret(data)) = (claim.purpose, claim.known) {
+        let data = SecretBytes::copy_from(data.expose());
+        return Some((Work::UnsealData(id), Expected::Secret(data)));
+    }
     let algorithm = claim.purpose.algorithms(claim.key_type).first().copied()?;
     let random = random()?;
     match (claim.purpose, claim.known) {

@@ -4,7 +4,7 @@ use keyward_backend::VersionId;
 use keyward_backend::message::{Generate, Outcome, Work};
 use keyward_protocol::operation::KeyDescription;
 use keyward_protocol::piv::{PivChoice, PivLocator};
-use keyward_protocol::{ErrorCode, Failure, KeyState};
+use keyward_protocol::{ErrorCode, Failure, KeyState, Purpose};
 
 use super::create::{can_make, is_bound_to};
 use super::label::Label;
@@ -52,7 +52,7 @@ impl With<'_> {
             piv: alike(key, token),
         };
         let work = match &wish {
-            Some(wish) => self.make_bound(token, wish, generate).await?,
+            Some(wish) => self.make_bound(token, wish, generate, None).await?,
             None => Work::Generate(generate),
         };
         let made = token.attempt(self.authorised, work, self.deadline).await;
@@ -99,6 +99,13 @@ impl With<'_> {
                 format!("the key is {}; only an active one is rotated", key.state),
             )
             .hint(format!("keyward key show {}", key.id_text)));
+        }
+        if key.purpose == Purpose::Seal {
+            return Err(Failure::new(
+                ErrorCode::Invalid,
+                "sealed data has one version: nobody but whoever gave it knows what another would hold",
+            )
+            .hint("keyward seal NAME FILE  # other data, under another name"));
         }
         let number = next_number(key)
             .map_err(|error| Failure::new(ErrorCode::Invalid, error.to_string()))?;

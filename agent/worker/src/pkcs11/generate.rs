@@ -6,7 +6,7 @@ use cryptoki::object::{Attribute, ObjectHandle};
 use cryptoki::session::Session as RawSession;
 use keyward_backend::message::Generate;
 use keyward_backend::{BackendError, KeyReport, Result};
-use keyward_protocol::{CoseKey, KeyType};
+use keyward_protocol::{CoseKey, KeyType, Purpose};
 
 use super::error::{Attempt, Failure, describe};
 use super::read_back::{Objects, check};
@@ -34,6 +34,9 @@ impl Session<'_> {
 pub(super) fn is_possible(found: &Found, generate: &Generate) -> Result<()> {
     let (key_type, purpose) = (generate.key_type, generate.purpose);
     let refused = |what: String| Err(BackendError::MechanismInvalid(what));
+    if purpose == Purpose::Seal {
+        return refused("only a TPM seals data".to_owned());
+    }
     let algorithms = purpose.algorithms(key_type);
     if algorithms.is_empty() {
         return refused(format!(

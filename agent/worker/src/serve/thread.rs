@@ -224,6 +224,7 @@ fn use_session(work: Work, session: &mut impl Session) -> Result<Outcome> {
         Work::Bound(id) => session.bound(id).map(Outcome::Bound),
         Work::Approve(approve) => session.approve(&approve).map(|key| Outcome::Key(Some(key))),
         Work::Destroy(id) => session.destroy(id).map(|()| Outcome::Done),
+        Work::UnsealData(id) => session.unseal_data(id).map(Outcome::Secret),
         Work::Place(place) => session.place(&place).map(|key| Outcome::Key(Some(key))),
         Work::Adopt(adopt) => session.adopt(&adopt).map(|key| Outcome::Key(Some(key))),
         Work::ReadCertificate(id) => session
@@ -245,6 +246,7 @@ fn is_harmless(error: &BackendError) -> bool {
             | BackendError::UnwrapFailed
             | BackendError::MechanismInvalid(_)
             | BackendError::KeyNotFound
+            | BackendError::KeyChanged(_)
             | BackendError::Exists(_)
             | BackendError::KeyUnsafe(_)
             | BackendError::TokenFull

@@ -27,6 +27,7 @@ impl Abilities {
             (KeyType::HmacSha256, Purpose::Mac),
             (KeyType::HmacSha384, Purpose::Mac),
             (KeyType::HmacSha512, Purpose::Mac),
+            (KeyType::Data, Purpose::Seal),
         ] {
             if has(context, key_type, purpose)? {
                 key_types.push(key_type);

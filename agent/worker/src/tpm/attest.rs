@@ -18,11 +18,11 @@ use uuid::Uuid;
 
 use super::device::{Device, Secrecy};
 use super::error::answer;
-use super::loaded::{Blob, Wanted};
+use super::loaded::{Blob, Source, Wanted};
 use super::make::key_file;
 use super::session::{Session, not_loaded};
-use super::store::{Entry, Made, StoreError};
-use super::{Failure, Repeat, State, Tpm, template};
+use super::store::{Entry, Held, Made, StoreError};
+use super::{Failure, Repeat, State, Tpm, persistent, template};
 
 /// The id of the attestation key's file: the UUID after the nil one, which no key has.
 pub(super) fn id() -> VersionId {
@@ -35,7 +35,7 @@ impl Session<'_> {
         let data = Data::try_from(attest.qualifying_data.as_slice()).map_err(answer)?;
         tpm.with(Repeat::Yes, |state, device| {
             tpm.check_login(state)?;
-            let blob = tpm.blob(state, attest.id)?;
+            let blob = self.meant(state, device, attest.id)?;
             if blob.key.is_none() {
                 return Err(no_public_part().into());
             }
@@ -84,7 +84,7 @@ impl Tpm {
             made: Made::Generated,
             purpose: Purpose::Sign,
             bound: None,
-            key: key_file(&made.out_public, &made.out_private, true)?,
+            key: Held::File(key_file(&made.out_public, &made.out_private, true)?),
         };
         match self.store.put(id(), &entry) {
             // Another worker of the token was quicker.
@@ -102,6 +102,17 @@ fn certify(
     ak: &Arc<Blob>,
     data: &Data,
 ) -> std::result::Result<(Attested, Signature), Failure> {
+    if let Source::Handle(at) = blob.source {
+        return persistent::used(device, at, blob, Secrecy::None, |device, key, session| {
+            let srk = device.srk;
+            let context = &mut device.context;
+            let signer = device.loaded.handle(context, srk, self::id(), ak, None)?;
+            let sessions = (Some(session), Some(AuthSession::Password), None);
+            context.execute_with_sessions(sessions, |context| {
+                context.certify(key, signer, data.clone(), SignatureScheme::Null)
+            })
+        });
+    }
     let secret = state.secret.as_ref().filter(|_| blob.has_auth);
     let mut loaded = false;
     let done = device.run(|device| {

@@ -13,7 +13,7 @@ use super::device::Device;
 use super::make::{auth_policy, is_possible, public_of};
 use super::report::report;
 use super::session::{Session, load, parse};
-use super::store::{Entry, Made};
+use super::store::{Entry, Held, Made};
 use super::{Repeat, about_file, storage_root};
 
 impl Session<'_> {
@@ -29,13 +29,13 @@ impl Session<'_> {
             tpm.is_free(generate)?;
             check_file(&key)?;
             let public = public_of(&key).map_err(|error| about_file(id, error))?;
-            check_public(generate, &public)?;
+            check_public(generate, &public).map_err(|why| invalid(&why))?;
             let entry = Entry {
                 label: generate.label.clone(),
                 made: Made::Imported,
                 purpose: generate.purpose,
                 bound: None,
-                key: key.clone(),
+                key: Held::File(key.clone()),
             };
             let mut report = report(&public)?;
             if report.key_type != Some(generate.key_type) {
@@ -72,34 +72,33 @@ fn check_file(key: &KeyFile) -> Result<()> {
 
 /// That it is a key of the type, and can be used for the purpose. One that can do more is taken, since
 /// others make no other: keyward does with it what the purpose says.
-pub(super) fn check_public(generate: &Generate, public: &Public) -> Result<()> {
+pub(super) fn check_public(
+    generate: &Generate,
+    public: &Public,
+) -> std::result::Result<(), String> {
     let attributes = public.object_attributes();
     let does = match generate.purpose {
         Purpose::Sign | Purpose::Mac => attributes.sign_encrypt(),
         _ => attributes.decrypt(),
     };
     if !does || attributes.restricted() || attributes.x509_sign() {
-        return Err(invalid(&format!(
+        return Err(format!(
             "its attributes do not let it be used for {}",
             generate.purpose
-        )));
-    }
-    if !attributes.user_with_auth() || attributes.admin_with_policy() || attributes.st_clear() {
-        return Err(invalid(
-            "its attributes want more than an empty authorization value",
         ));
     }
+    if !attributes.user_with_auth() || attributes.admin_with_policy() || attributes.st_clear() {
+        return Err("its attributes want more than an empty authorization value".to_owned());
+    }
     if !auth_policy(public).is_empty() {
-        return Err(invalid("it has a policy"));
+        return Err("it has a policy".to_owned());
     }
     if public.name_hashing_algorithm() != HashingAlgorithm::Sha256 {
-        return Err(invalid("its name is not made by SHA-256"));
+        return Err("its name is not made by SHA-256".to_owned());
     }
     match has_scheme(generate, public) {
         true => Ok(()),
-        false => Err(invalid(
-            "it is fixed to a scheme that its purpose does not have",
-        )),
+        false => Err("it is fixed to a scheme that its purpose does not have".to_owned()),
     }
 }
 

@@ -3,7 +3,7 @@
 use keyward_backend::message::Generate;
 use keyward_backend::{BackendError, KeyReport, Result};
 use keyward_protocol::operation::KeyMaterial;
-use keyward_protocol::{CoseKey, SecretBytes};
+use keyward_protocol::{CoseKey, KeyType, SecretBytes};
 use sha2::{Digest, Sha256};
 use tss_esapi::constants::tss::{TPM2_ALG_ECC, TPM2_ALG_RSA};
 use tss_esapi::structures::{
@@ -16,7 +16,7 @@ use super::device::{Device, Secrecy};
 use super::duplicate::{self, sized};
 use super::error::answer;
 use super::make::{create, is_possible, key_file};
-use super::policy::Bound;
+use super::policy::{Bound, command_of};
 use super::session::Session;
 use super::store::Made;
 use super::template::{Origin, Unique, template};
@@ -25,9 +25,9 @@ use super::{Failure, Repeat, State};
 use crate::private_key::{PrivateKey, Secret};
 
 impl Session<'_> {
-    /// Gives a key to the TPM. A pair comes wrapped for it (TPM2_Import); it is not `fixedTPM`, but
-    /// without a policy nothing can authorize its duplication. A secret key comes with TPM2_Create,
-    /// encrypted on the way.
+    /// Gives a key to the TPM. A pair comes wrapped for it (TPM2_Import); it is not `fixedTPM`, but nothing
+    /// can authorize its duplication: it has no policy, or one for another command. A secret key, or data,
+    /// comes with TPM2_Create, encrypted on the way.
     pub(super) fn take_in(
         &self,
         generate: &Generate,
@@ -44,21 +44,24 @@ impl Session<'_> {
         tpm.with(Repeat::Yes, |state, device| {
             tpm.check_login(state)?;
             is_possible(device, generate)?;
-            if bound.is_some() && matches!(material, KeyMaterial::Pkcs8(_)) {
-                // It is not fixed to the TPM, and who signs approvals could approve its duplication.
-                return Err(BackendError::MechanismInvalid(
-                    "a key pair that was made elsewhere can't be bound to PCRs: its recovery key could \
-                     take it out of the TPM"
-                        .to_owned(),
-                )
-                .into());
-            }
             tpm.is_free(generate)?;
-            let policy = bound.map(|bound| bound.auth_policy(generate.id, state.secret.is_some()));
+            // A pair is not fixed to the TPM, so its policy is good for one command: who signs approvals
+            // could approve its duplication else.
+            let command = match material {
+                KeyMaterial::Pkcs8(_) if bound.is_some() => {
+                    Some(command_of(generate.purpose, generate.key_type)?)
+                }
+                _ => None,
+            };
+            let has_auth = state.secret.is_some();
+            let policy = bound.map(|bound| bound.auth_policy(generate.id, command, has_auth));
             let (public, private) = match material {
                 KeyMaterial::Secret(key_type, bytes) => {
-                    let length = generate.key_type.secret_length();
-                    if *key_type != generate.key_type || length != Some(bytes.len()) {
+                    let right = match (generate.key_type, bytes.len()) {
+                        (KeyType::Data, 1..=KeyType::MOST_DATA) => true,
+                        (wanted, length) => wanted.secret_length() == Some(length),
+                    };
+                    if *key_type != generate.key_type || !right {
                         return Err(other_type(generate).into());
                     }
                     secret(state, device, generate, bytes, policy)?

@@ -4,18 +4,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use keyward_backend::VersionId;
+use keyward_backend::{KeyReport, Result as BackendResult, VersionId};
 use keyward_protocol::{CoseKey, KeyType, Purpose, SecretBytes};
-use tss_esapi::constants::PropertyTag;
+use tss_esapi::constants::{CommandCode, PropertyTag};
 use tss_esapi::handles::{KeyHandle, ObjectHandle};
 use tss_esapi::interface_types::session_handles::AuthSession;
 use tss_esapi::structures::{Auth, Private, Public};
 use tss_esapi::utils::TpmsContext;
-use tss_esapi::{Context, Error};
+use tss_esapi::{Context, Error, WrapperErrorKind};
 
 use super::error::{Next, next};
 use super::policy::Bound;
-use super::storage_root;
+use super::{persistent, report, storage_root};
 
 /// TPM_PT_HR_TRANSIENT_MIN where the TPM does not say it (TCG PC Client Platform TPM Profile §5.4).
 const LEAST_SLOTS: u32 = 3;
@@ -26,17 +26,40 @@ const MOST_SAVED: usize = 256;
 #[derive(Debug)]
 pub(super) struct Blob {
     pub(super) public: Public,
-    pub(super) private: Private,
-    /// The handle of its parent.
-    pub(super) parent: u32,
+    /// Its Name.
+    pub(super) name: Vec<u8>,
+    pub(super) source: Source,
     /// Whether its authorization value is the token's secret; else it is empty.
     pub(super) has_auth: bool,
     /// The values of PCRs that it can be used with, if it is bound to some.
     pub(super) bound: Option<Bound>,
+    /// The one command that its policy is good for, if it is bound and was made elsewhere.
+    pub(super) command: Option<CommandCode>,
     pub(super) key_type: KeyType,
     pub(super) purpose: Purpose,
     /// Its public part; a secret key has none.
     pub(super) key: Option<CoseKey>,
+}
+
+/// Where a key comes from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// Its file has it, encrypted to the key at the handle of its parent.
+    File { private: Private, parent: u32 },
+    /// The TPM has it, at a persistent handle.
+    Handle(u32),
+}
+
+impl Blob {
+    /// What the agent is told of it; its file alone is missing.
+    pub(super) fn report(&self) -> BackendResult<KeyReport> {
+        let mut report = report::report(&self.public)?;
+        report.bound = self.bound.as_ref().map(Bound::to_report);
+        if let Source::Handle(at) = self.source {
+            report.locator = persistent::locator(at, &report.locator);
+        }
+        Ok(report)
+    }
 }
 
 /// A key that is to be in the TPM.
@@ -135,12 +158,16 @@ impl Loaded {
         id: VersionId,
         blob: &Arc<Blob>,
     ) -> Result<KeyHandle, Error> {
+        // What is in the TPM already is not loaded.
+        let Source::File { private, parent } = &blob.source else {
+            return Err(Error::WrapperError(WrapperErrorKind::InconsistentParams));
+        };
         let below = |context: &mut Context, parent: KeyHandle| {
             context.execute_with_session(Some(AuthSession::Password), |context| {
-                context.load(parent, blob.private.clone(), blob.public.clone())
+                context.load(parent, private.clone(), blob.public.clone())
             })
         };
-        let handle = match blob.parent {
+        let handle = match *parent {
             storage_root::OWNER => {
                 let primary = storage_root::primary(context)?;
                 let handle = below(context, primary);

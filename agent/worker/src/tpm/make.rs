@@ -2,6 +2,7 @@
 
 use keyward_backend::message::Generate;
 use keyward_backend::{BackendError, KeyReport, Result};
+use keyward_protocol::{KeyType, Purpose};
 use tss_esapi::Error;
 use tss_esapi::interface_types::session_handles::AuthSession;
 use tss_esapi::structures::{Auth, Private, Public, SensitiveData};
@@ -13,7 +14,7 @@ use super::key_file::{KeyFile, Kind};
 use super::policy::Bound;
 use super::report::report;
 use super::session::Session;
-use super::store::{Entry, Made};
+use super::store::{Entry, Held, Made};
 use super::template::{Origin, Unique, template};
 use super::{Failure, Repeat, State, Tpm, pin, storage_root};
 
@@ -24,7 +25,14 @@ impl Session<'_> {
             tpm.check_login(state)?;
             is_possible(device, generate)?;
             tpm.is_free(generate)?;
-            let policy = bound.map(|bound| bound.auth_policy(generate.id, state.secret.is_some()));
+            let has_auth = state.secret.is_some();
+            let policy = bound.map(|bound| bound.auth_policy(generate.id, None, has_auth));
+            if generate.purpose == Purpose::Seal {
+                return Err(BackendError::MechanismInvalid(
+                    "data is sealed as it is given, and not made".to_owned(),
+                )
+                .into());
+            }
             let wanted = template(
                 generate.key_type,
                 generate.purpose,
@@ -111,7 +119,13 @@ impl Tpm {
             made,
             purpose: generate.purpose,
             bound: bound.map(Bound::to_stored).transpose()?,
-            key,
+            key: Held::File(KeyFile {
+                kind: match generate.key_type {
+                    KeyType::Data => Kind::Sealed,
+                    _ => key.kind,
+                },
+                ..key
+            }),
         };
         self.store
             .put(generate.id, &entry)
@@ -139,7 +153,7 @@ fn proves_loadable(device: &mut Device, key: &KeyFile) -> std::result::Result<()
 /// Whether the TPM can make such a key, and then do anything with it.
 pub(super) fn is_possible(device: &Device, generate: &Generate) -> Result<()> {
     let (key_type, purpose) = (generate.key_type, generate.purpose);
-    if purpose.algorithms(key_type).is_empty() {
+    if !purpose.fits(key_type) {
         return Err(BackendError::MechanismInvalid(format!(
             "a key of type {key_type} can't have the purpose {purpose}"
         )));

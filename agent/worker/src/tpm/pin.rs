@@ -24,7 +24,7 @@ use super::device::{Device, Secrecy};
 use super::error::{Next, answer, next};
 use super::key_file::{KeyFile, Kind};
 use super::make::public_of;
-use super::store::{Entry, Made};
+use super::store::{Entry, Held, Made};
 use super::{Failure, Repeat, Tpm, template};
 
 /// The id of the file with what is sealed under the PIN: the nil UUID, which no key has.
@@ -163,7 +163,7 @@ pub(super) fn create(
         made: Made::Generated,
         purpose: Purpose::Unwrap,
         bound: None,
-        key: key_file(&made.out_public, &made.out_private)?,
+        key: Held::File(key_file(&made.out_public, &made.out_private)?),
     })
 }
 
@@ -180,19 +180,20 @@ impl Tpm {
                 )
             })?;
             // What can fail comes before the change: after it nothing may say that it was not made.
-            let secret = unseal(device, &entry.key, &change.old)?;
+            let file = file(&entry)?.clone();
+            let secret = unseal(device, &file, &change.old)?;
             let report = self.report(state, device)?;
             let (srk, new) = (device.srk, auth_value(&change.new)?);
             let private = with_object(
                 device,
-                &entry.key,
+                &file,
                 &change.old,
                 Secrecy::Question,
                 |context, object| {
                     context.object_change_auth(object.into(), srk.into(), new.clone())
                 },
             )?;
-            entry.key = key_file(&public_of(&entry.key)?, &private)?;
+            entry.key = Held::File(key_file(&public_of(&file)?, &private)?);
             self.store.replace(id(), &entry).map_err(|error| {
                 BackendError::DeviceFailed(format!(
                     "whether the PIN is the old one or the new one is not known: {error}"
@@ -266,15 +267,24 @@ fn proved<T>(
     .map_err(Failure::from)
 }
 
+/// What the file of the PIN holds.
+pub(super) fn file(entry: &Entry) -> Result<&KeyFile> {
+    entry.key.file().ok_or_else(not_pin)
+}
+
+fn not_pin() -> BackendError {
+    BackendError::Refused(
+        "the file of the PIN holds something else; put back a copy of it".to_owned(),
+    )
+}
+
 /// That a file is one of what a PIN opens: wrong tries at another object would not be counted, or
 /// be taken for wrong PINs.
 fn check_file(file: &KeyFile, public: &Public) -> Result<()> {
     let wanted = template::sealed()?.object_attributes();
     match file.kind == Kind::Sealed && public.object_attributes() == wanted {
         true => Ok(()),
-        false => Err(BackendError::Refused(
-            "the file of the PIN holds something else; put back a copy of it".to_owned(),
-        )),
+        false => Err(not_pin()),
     }
 }
 

@@ -6,14 +6,13 @@ use std::sync::Arc;
 
 use keyward_backend::message::Place;
 use keyward_backend::{BackendError, KeyReport, Result, VersionId};
+use keyward_protocol::Purpose;
 use minicbor::bytes::ByteVec;
 
 use super::key_file::{KeyFile, Kind};
-use super::policy::Bound;
-use super::report::report;
 use super::session::{Session, load, parse};
 use super::store::{Entry, EntryError};
-use super::{Repeat, Tpm, attest, pin};
+use super::{Failure, Repeat, Tpm, attest, pin};
 
 impl Tpm {
     /// The copy of a key's file for the agent.
@@ -21,7 +20,7 @@ impl Tpm {
         let Some(mut copy) = self.store.text(id)? else {
             return Ok(None);
         };
-        let has_auth = Entry::from_text(&copy).is_ok_and(|entry| !entry.key.empty_auth);
+        let has_auth = Entry::from_text(&copy).is_ok_and(|entry| entry.key.has_auth());
         if has_auth && let Some(pin) = self.store.text(pin::id())? {
             copy.extend(pin);
         }
@@ -36,7 +35,12 @@ impl Session<'_> {
         let (entry, sealed) = split(&place.blob).map_err(|why| {
             BackendError::Invalid(format!("the copy of a key's file can't be used: {why}"))
         })?;
-        if [pin::id(), attest::id()].contains(&id) || entry.key.kind != Kind::Loadable {
+        let kind = match entry.purpose {
+            Purpose::Seal => Kind::Sealed,
+            _ => Kind::Loadable,
+        };
+        let other = entry.key.file().is_some_and(|file| file.kind != kind);
+        if [pin::id(), attest::id()].contains(&id) || other {
             return Err(BackendError::Invalid("it is no key".to_owned()));
         }
         tpm.with(Repeat::Yes, |state, device| {
@@ -44,10 +48,10 @@ impl Session<'_> {
             if tpm.store.text(id)?.is_some() {
                 return Err(BackendError::Exists(id.to_string()).into());
             }
-            let sealed = match (entry.key.empty_auth, tpm.has_pin(state)?, &sealed) {
-                (true, ..) | (_, true, _) => None,
-                (false, false, Some(sealed)) => Some(sealed),
-                (false, false, None) => {
+            let sealed = match (entry.key.has_auth(), tpm.has_pin(state)?, &sealed) {
+                (false, ..) | (_, true, _) => None,
+                (true, false, Some(sealed)) => Some(sealed),
+                (true, false, None) => {
                     return Err(BackendError::Refused(format!(
                         "the key {id} belongs to a token with a PIN, and the file that the PIN opens is lost"
                     ))
@@ -55,9 +59,8 @@ impl Session<'_> {
                 }
             };
             let blob = Arc::new(parse(id, &entry)?);
-            let mut report = report(&blob.public)?;
-            report.bound = blob.bound.as_ref().map(Bound::to_report);
-            load(state, device, id, &blob)?;
+            let mut report = blob.report()?;
+            load(state, device, id, &blob).map_err(of_this_key)?;
             // What is loaded has no authorization value yet where the PIN comes with it.
             device.loaded.remove(&mut device.context, id);
             if let Some(sealed) = sealed {
@@ -71,13 +74,27 @@ impl Session<'_> {
     }
 }
 
+/// What hinders one key only: others are given back all the same.
+fn of_this_key(failure: Failure) -> Failure {
+    match failure {
+        Failure::Answer(BackendError::KeyNotFound) => {
+            BackendError::Refused("what was adopted is not in the TPM any more".to_owned()).into()
+        }
+        Failure::Answer(BackendError::KeyChanged(why)) => BackendError::Refused(why).into(),
+        other => other,
+    }
+}
+
 /// A key's file, and that of what the PIN opens.
 fn split(copy: &[u8]) -> std::result::Result<(Entry, Option<Entry>), EntryError> {
     let (key, rest) = KeyFile::split(copy);
     let entry = Entry::from_text(key)?;
     let sealed = match rest {
         [] => None,
-        rest => Some(Entry::from_text(rest)?).filter(|entry| entry.key.kind == Kind::Sealed),
+        rest => {
+            let is_pin = |file: &KeyFile| file.kind == Kind::Sealed;
+            Some(Entry::from_text(rest)?).filter(|entry| entry.key.file().is_some_and(is_pin))
+        }
     };
     Ok((entry, sealed))
 }

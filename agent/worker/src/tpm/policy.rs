@@ -2,16 +2,19 @@
 //!
 //! What authorizes a key is fixed when it is made. So its authPolicy is TPM2_PolicyAuthorize: any
 //! policy that the recovery key has signed for this key, and what it signs is TPM2_PolicyPCR with
-//! values of the PCRs. With a PIN, TPM2_PolicyAuthValue follows. Without a recovery key the
-//! authPolicy is TPM2_PolicyPCR itself, and nobody can change the values.
+//! values of the PCRs. Without a recovery key the authPolicy is TPM2_PolicyPCR itself, and nobody can
+//! change the values. For a key pair that came from elsewhere TPM2_PolicyCommandCode follows, with the one
+//! command that its purpose needs: it is not fixed to the TPM, and no policy may allow its duplication
+//! (ADR 0032). With a PIN, TPM2_PolicyAuthValue follows.
 
 use keyward_backend::pcr::{
     self, Approval, Binding, BoundTo, PcrValue, approval_message, selected,
 };
 use keyward_backend::{BackendError, Result, VersionId};
-use keyward_protocol::CoseKey;
+use keyward_protocol::{CoseKey, KeyType, Purpose};
 use sha2::{Digest as _, Sha256};
 use tss_esapi::attributes::ObjectAttributesBuilder;
+use tss_esapi::constants::CommandCode;
 use tss_esapi::interface_types::algorithm::{HashingAlgorithm, PublicAlgorithm};
 use tss_esapi::interface_types::ecc::EccCurve;
 use tss_esapi::interface_types::resource_handles::Hierarchy;
@@ -29,6 +32,7 @@ use tss_esapi::{Error, WrapperErrorKind};
 use super::device::{Device, Secrecy};
 use super::error::{Next, answer, describe, is_value, next};
 use super::import::{Modulus, modulus};
+use super::loaded::Blob;
 use super::pcrs::{selection, values};
 use super::report::{kind, name_of};
 use super::template::bits;
@@ -37,6 +41,8 @@ use super::{Failure, store};
 
 /// TPM_CC_PolicyAuthorize.
 const POLICY_AUTHORIZE: u32 = 0x0000_016a;
+/// TPM_CC_PolicyCommandCode.
+const POLICY_COMMAND_CODE: u32 = 0x0000_016c;
 /// TPM_CC_PolicyAuthValue.
 const POLICY_AUTH_VALUE: u32 = 0x0000_016b;
 /// How many tickets are kept, of about 100 bytes each.
@@ -155,8 +161,13 @@ impl Bound {
         self.approvals.last().map(|last| last.values.as_slice())
     }
 
-    /// The authPolicy of the key (TPM 2.0 Library Part 3 §23.7, §23.16, §23.17).
-    pub(super) fn auth_policy(&self, id: VersionId, has_auth: bool) -> [u8; 32] {
+    /// The authPolicy of the key (TPM 2.0 Library Part 3 §23.7, §23.11, §23.16, §23.17).
+    pub(super) fn auth_policy(
+        &self,
+        id: VersionId,
+        command: Option<CommandCode>,
+        has_auth: bool,
+    ) -> [u8; 32] {
         let digest = match (&self.authority, self.approvals.first()) {
             (Some(authority), _) => {
                 let head = Sha256::new()
@@ -172,6 +183,15 @@ impl Bound {
             }
             (None, Some(approval)) => pcr::policy(&approval.values),
             (None, None) => [0; 32],
+        };
+        let digest = match command {
+            Some(command) => Sha256::new()
+                .chain_update(digest)
+                .chain_update(POLICY_COMMAND_CODE.to_be_bytes())
+                .chain_update(u32::from(command).to_be_bytes())
+                .finalize()
+                .into(),
+            None => digest,
         };
         match has_auth {
             true => Sha256::new()
@@ -242,7 +262,7 @@ impl Bound {
         &self,
         device: &mut Device,
         id: VersionId,
-        has_auth: bool,
+        blob: &Blob,
         secrecy: Secrecy,
     ) -> std::result::Result<Option<AuthSession>, Error> {
         let session = device.policy_session(secrecy)?;
@@ -285,7 +305,10 @@ impl Bound {
             }
             done?;
         }
-        if has_auth {
+        if let Some(command) = blob.command {
+            device.plain(|context| context.policy_command_code(policy, command))?;
+        }
+        if blob.has_auth {
             device.plain(|context| context.policy_auth_value(policy))?;
         }
         Ok(Some(session))
@@ -378,6 +401,21 @@ impl Approved {
         let ticket = TPMT_TK_VERIFIED::try_from(ticket)?;
         device.tickets.insert(place, ticket);
         ticket.try_into()
+    }
+}
+
+/// The command that a key pair is used with.
+///
+/// # Errors
+/// [`BackendError::MechanismInvalid`] for a purpose that no pair has.
+pub(super) fn command_of(purpose: Purpose, key_type: KeyType) -> Result<CommandCode> {
+    match (purpose, key_type.rsa_bits()) {
+        (Purpose::Sign, _) => Ok(CommandCode::Sign),
+        (Purpose::Agree | Purpose::Encrypt, None) => Ok(CommandCode::EcdhZGen),
+        (Purpose::Unwrap | Purpose::Encrypt, Some(_)) => Ok(CommandCode::RsaDecrypt),
+        _ => Err(BackendError::MechanismInvalid(format!(
+            "a key pair of type {key_type} can't have the purpose {purpose}"
+        ))),
     }
 }
 

@@ -78,7 +78,14 @@ pub(super) fn kind(public: &Public) -> Result<(Option<KeyType>, Option<CoseKey>)
             let key = CoseKey::rsa(unique.value(), &exponent.to_be_bytes()).ok_or_else(no_key)?;
             Ok((Some(key_type), Some(key)))
         }
-        Public::KeyedHash { parameters, .. } => Ok((mac_type(parameters), None)),
+        Public::KeyedHash {
+            object_attributes: attributes,
+            parameters,
+            ..
+        } => match attributes.sign_encrypt() || attributes.decrypt() {
+            true => Ok((mac_type(parameters), None)),
+            false => Ok((Some(KeyType::Data), None)),
+        },
         Public::SymCipher { .. } => Ok((None, None)),
     }
 }

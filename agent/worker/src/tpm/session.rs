@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use keyward_backend::message::{
-    Activate, Attest, Derive, Generate, Import, Mac, Place, ScanPage, Seal, Sealed, Sign, Unseal,
-    Unwrap, Wrap,
+    Activate, Adopt, Attest, Derive, Expected, Generate, Import, Mac, Place, ScanPage, Seal,
+    Sealed, Sign, Unseal, Unwrap, Wrap,
 };
 use keyward_backend::pcr::{Approve, BoundReport, MakeBound, PcrValue};
 use keyward_backend::{BackendError, KeyReport, Result, VersionId};
@@ -12,20 +12,23 @@ use keyward_protocol::attestation::{Identity, Statement};
 use keyward_protocol::{KeyType, Purpose, SecretBytes};
 use tss_esapi::handles::KeyHandle;
 use tss_esapi::interface_types::session_handles::AuthSession;
-use tss_esapi::structures::Private;
+use tss_esapi::structures::{Private, Public};
+use tss_esapi::traits::UnMarshall;
 use tss_esapi::{Context, Error};
 
-use super::device::{Device, Secrecy};
+use super::device::{Device, Secrecy, digits};
 use super::error::{Next, describe, gone, is_forged, next};
-use super::loaded::Blob;
-use super::policy::Bound;
-use super::report::{self, kind};
-use super::store::Entry;
-use super::{Failure, MOST_BLOBS, Repeat, State, Tpm, about_file, pin};
+use super::loaded::{Blob, Source};
+use super::policy::{Bound, command_of};
+use super::report::{kind, name_of};
+use super::store::{Entry, Held};
+use super::{Failure, MOST_BLOBS, Repeat, State, Tpm, about_file, persistent, pin};
 
 /// What one thread works with.
 pub struct Session<'a> {
     pub(super) tpm: &'a Tpm,
+    /// The Name of the key that the next use is for, if the agent has said it.
+    pub(super) expected: Option<String>,
 }
 
 impl std::fmt::Debug for Session<'_> {
@@ -46,13 +49,49 @@ impl Session<'_> {
         let tpm = self.tpm;
         tpm.with(Repeat::Yes, |state, device| {
             tpm.check_login(state)?;
-            let blob = tpm.blob(state, id)?;
+            let blob = self.meant(state, device, id)?;
             let plan = plan(&blob)?;
             use_key(state, device, id, &blob, secrecy, |context, handle| {
                 act(context, handle, &plan)
             })
         })
     }
+
+    /// The key of an id, if it is the one that the registry means: files can be exchanged by whoever
+    /// may write to the folder.
+    pub(super) fn meant(
+        &self,
+        state: &mut State,
+        device: &mut Device,
+        id: VersionId,
+    ) -> Result<Arc<Blob>> {
+        let blob = self.tpm.blob(state, id)?;
+        let is = |blob: &Blob| {
+            let name = digits(&blob.name);
+            self.expected.as_ref().is_none_or(|wanted| *wanted == name)
+        };
+        if is(&blob) {
+            return Ok(blob);
+        }
+        // What is known may be of before the right file was put back.
+        state.blobs.remove(&id);
+        device.loaded.remove(&mut device.context, id);
+        let blob = self.tpm.blob(state, id)?;
+        match is(&blob) {
+            true => Ok(blob),
+            false => Err(BackendError::KeyChanged(format!(
+                "{} is the file of another key, with the Name {}; remove it, and keyward puts its copy of the right one there",
+                self.tpm.store.path(id).display(),
+                digits(&blob.name)
+            ))),
+        }
+    }
+}
+
+/// The Name in a locator.
+fn name_in(locator: &str) -> Option<&str> {
+    let mut parts = locator.strip_prefix("tpm:")?.split(';');
+    parts.find_map(|part| part.strip_prefix("name="))
 }
 
 /// Loads a key and does something with it in a session that proves its authorization value and
@@ -65,6 +104,13 @@ fn use_key<T>(
     secrecy: Secrecy,
     act: impl Fn(&mut Context, KeyHandle) -> std::result::Result<T, Error>,
 ) -> std::result::Result<T, Failure> {
+    if let Source::Handle(at) = blob.source {
+        return persistent::used(device, at, blob, secrecy, |device, object, session| {
+            device
+                .context
+                .execute_with_session(Some(session), |context| act(context, object.into()))
+        });
+    }
     let secret = state.secret.as_ref().filter(|_| blob.has_auth);
     let mut loaded = false;
     let done = device.run(|device| {
@@ -75,7 +121,7 @@ fn use_key<T>(
             .handle(&mut device.context, srk, id, blob, secret)?;
         loaded = true;
         let session = match (&blob.bound, secrecy, blob.has_auth) {
-            (Some(bound), _, has_auth) => match bound.session(device, id, has_auth, secrecy)? {
+            (Some(bound), ..) => match bound.session(device, id, blob, secrecy)? {
                 Some(session) => session,
                 None => return Ok(None),
             },
@@ -105,13 +151,16 @@ fn use_key<T>(
     }
 }
 
-/// Loads a key, and no more.
+/// Loads a key, and no more; one that is in the TPM is looked at.
 pub(super) fn load(
     state: &State,
     device: &mut Device,
     id: VersionId,
     blob: &Arc<Blob>,
 ) -> std::result::Result<(), Failure> {
+    if let Source::Handle(at) = blob.source {
+        return persistent::check(device, at, blob);
+    }
     let secret = state.secret.as_ref().filter(|_| blob.has_auth);
     let loaded = device.run(|device| {
         let srk = device.srk;
@@ -167,8 +216,24 @@ impl Tpm {
 /// A key as its file has it.
 pub(super) fn parse(id: VersionId, entry: &Entry) -> Result<Blob> {
     let unread = |error| about_file(id, error);
-    let public = super::make::public_of(&entry.key).map_err(unread)?;
-    let private = entry.key.private.get(2..).unwrap_or_default();
+    let (public, source) = match &entry.key {
+        Held::File(file) => {
+            let private = file.private.get(2..).unwrap_or_default();
+            let private = Private::try_from(private).map_err(unread)?;
+            let parent = file.parent;
+            let public = super::make::public_of(file).map_err(unread)?;
+            (public, Source::File { private, parent })
+        }
+        Held::Handle(at) => {
+            let public = Public::unmarshall(&at.public).map_err(unread)?;
+            if name_of(&public).map_err(unread)? != at.name {
+                return Err(BackendError::Refused(format!(
+                    "the file of {id} is damaged: its Name is not that of its public area"
+                )));
+            }
+            (public, Source::Handle(at.handle))
+        }
+    };
     let (key_type, key) = kind(&public)?;
     let key_type = key_type.ok_or_else(|| {
         BackendError::MechanismInvalid(
@@ -176,12 +241,18 @@ pub(super) fn parse(id: VersionId, entry: &Entry) -> Result<Blob> {
         )
     })?;
     let bound = entry.bound.as_ref().map(|bound| Bound::of(id, bound));
+    // What a pair from elsewhere is used with is part of its policy.
+    let command = match public.object_attributes().fixed_tpm() {
+        false if bound.is_some() => Some(command_of(entry.purpose, key_type)?),
+        _ => None,
+    };
     Ok(Blob {
         bound: bound.transpose()?,
-        private: Private::try_from(private).map_err(unread)?,
+        command,
+        name: name_of(&public).map_err(unread)?,
         public,
-        parent: entry.key.parent,
-        has_auth: !entry.key.empty_auth,
+        source,
+        has_auth: entry.key.has_auth(),
         key_type,
         purpose: entry.purpose,
         key,
@@ -222,8 +293,7 @@ impl keyward_backend::Session for Session<'_> {
             tpm.check_login(state)?;
             let blob = tpm.blob(state, id)?;
             load(state, device, id, &blob)?;
-            let mut report = report::report(&blob.public)?;
-            report.bound = blob.bound.as_ref().map(Bound::to_report);
+            let mut report = blob.report()?;
             report.blob = tpm.file_of(id)?;
             Ok(report)
         });
@@ -291,6 +361,10 @@ impl keyward_backend::Session for Session<'_> {
         self.scan_keys(after)
     }
 
+    fn unseal_data(&mut self, id: VersionId) -> Result<SecretBytes> {
+        self.give_back(id)
+    }
+
     fn random(&mut self, length: u32) -> Result<SecretBytes> {
         self.random_bytes(length)
     }
@@ -310,6 +384,15 @@ impl keyward_backend::Session for Session<'_> {
     fn approve(&mut self, approve: &Approve) -> Result<KeyReport> {
         self.approve_values(approve)?;
         self.inspect(approve.id)?.ok_or(BackendError::KeyNotFound)
+    }
+
+    fn expect(&mut self, expected: Option<&Expected>) {
+        let name = expected.and_then(|expected| name_in(&expected.locator));
+        self.expected = name.map(str::to_owned);
+    }
+
+    fn adopt(&mut self, adopt: &Adopt) -> Result<KeyReport> {
+        self.adopt_at(adopt)
     }
 
     fn place(&mut self, place: &Place) -> Result<KeyReport> {

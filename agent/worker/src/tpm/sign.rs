@@ -41,7 +41,7 @@ impl Session<'_> {
 }
 
 /// How the TPM is to sign, and how long a number in its signature is.
-fn scheme(algorithm: Algorithm, key_type: KeyType) -> Result<(SignatureScheme, usize)> {
+pub(super) fn scheme(algorithm: Algorithm, key_type: KeyType) -> Result<(SignatureScheme, usize)> {
     let sha256 = HashScheme::new(HashingAlgorithm::Sha256);
     let rsa = key_type
         .rsa_bits()
@@ -78,7 +78,7 @@ fn scheme(algorithm: Algorithm, key_type: KeyType) -> Result<(SignatureScheme, u
 }
 
 /// The digest was not made by the TPM, which a key that is not restricted does not want.
-fn no_ticket() -> std::result::Result<HashcheckTicket, Error> {
+pub(super) fn no_ticket() -> std::result::Result<HashcheckTicket, Error> {
     TPMT_TK_HASHCHECK {
         tag: TPM2_ST_HASHCHECK,
         hierarchy: TPM2_RH_NULL,

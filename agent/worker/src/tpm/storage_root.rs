@@ -108,7 +108,8 @@ pub(super) fn make(context: &mut Context) -> Result<()> {
         })
 }
 
-fn is_missing(error: Error) -> bool {
+/// Whether nothing is at a handle.
+pub(super) fn is_missing(error: Error) -> bool {
     number(error).is_some_and(|number| base(number) == 0x08b)
 }
 

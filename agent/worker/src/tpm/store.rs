@@ -6,6 +6,7 @@
 mod bound;
 mod entry;
 mod error;
+mod handle;
 #[cfg(test)]
 mod tests;
 
@@ -22,8 +23,9 @@ use uuid::Uuid;
 
 use super::key_file::KeyFile;
 pub use bound::{Approved, Bound};
-pub use entry::{Entry, EntryError, Made};
+pub use entry::{Entry, EntryError, Held, Made};
 pub use error::StoreError;
+pub use handle::Handle;
 
 /// The open folder. Several threads, and the last worker of a token beside the next one, can use it.
 #[derive(Debug)]

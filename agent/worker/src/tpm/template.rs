@@ -21,7 +21,7 @@ pub(super) enum Origin {
     /// The TPM makes it: it never leaves, and can't be given to another TPM.
     Tpm,
     /// It was made elsewhere. Its sensitive part is wrapped for this TPM alone all the same; without
-    /// a policy nothing can authorize its duplication.
+    /// a policy, or with one for another command, nothing can authorize its duplication.
     Elsewhere,
     /// It was made elsewhere and comes with TPM2_Create, which binds it to this TPM.
     Given,
@@ -48,6 +48,8 @@ pub(super) fn template(
     policy: Option<[u8; 32]>,
 ) -> Result<Public> {
     let signs = matches!(purpose, Purpose::Sign | Purpose::Mac);
+    // What is neither is data.
+    let decrypts = !signs && purpose != Purpose::Seal;
     let attributes = ObjectAttributesBuilder::new()
         .with_fixed_tpm(origin != Origin::Elsewhere)
         .with_fixed_parent(origin != Origin::Elsewhere)
@@ -56,7 +58,7 @@ pub(super) fn template(
         .with_user_with_auth(policy.is_none())
         .with_no_da(true)
         .with_sign_encrypt(signs)
-        .with_decrypt(!signs)
+        .with_decrypt(decrypts)
         .build()
         .map_err(answer)?;
     let builder = PublicBuilder::new()
@@ -114,6 +116,10 @@ pub(super) fn template(
             .with_keyed_hash_parameters(PublicKeyedHashParameters::new(KeyedHashScheme::Hmac {
                 hmac_scheme: HmacScheme::new(mac_hash(key_type)),
             }))
+            .with_keyed_hash_unique_identifier(Digest::default()),
+        KeyType::Data => builder
+            .with_public_algorithm(PublicAlgorithm::KeyedHash)
+            .with_keyed_hash_parameters(PublicKeyedHashParameters::new(KeyedHashScheme::Null))
             .with_keyed_hash_unique_identifier(Digest::default()),
         other => {
             return Err(BackendError::MechanismInvalid(format!(

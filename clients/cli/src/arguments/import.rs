@@ -6,7 +6,7 @@ use clap::Args;
 use keyward_protocol::{Format, KeyType, Purpose};
 
 use super::values::{formats, purposes, secret_types, tag};
-use super::{Json, PivOptions};
+use super::{Json, Pcrs, PivOptions};
 
 #[derive(Args)]
 #[command(after_long_help = "\
@@ -17,6 +17,9 @@ Ed25519, and RSA of 2048, 3072 or 4096 bits are taken.
 The key was outside of hardware, and copies of it may still be: no token can promise otherwise. A \
 key that was made in its token (`keyward key create`) can never be copied. What import is for: keys \
 that exist, and a key in two tokens, so that one is the other's spare.
+
+With --pcr a TPM among the tokens uses the key only while the machine booted as now. A token beside it \
+that is no TPM serves when that has changed for good; without one, --recovery-key or --no-recovery is needed.
 
 A TSS2 PRIVATE KEY is the file of a key that a TPM has encrypted, and goes to the token of that \
 TPM. It must have no password and no policy, and its parent is the storage root key at 0x81000001, \
@@ -29,7 +32,8 @@ Examples:
   keyward key import backup --purpose encrypt --type aes256 < key.bin
   openssl genpkey -provider tpm2 -algorithm EC -pkeyopt group:P-256 |
       keyward key import web --purpose sign
-  keyward key import --into deploy --token third < deploy.pem")]
+  keyward key import --into deploy --token third < deploy.pem
+  keyward key import web --purpose sign --token chip --token hsm --pcr 7 < web.pem")]
 pub(crate) struct Import {
     /// A name for the key
     #[arg(conflicts_with = "into")]
@@ -54,6 +58,8 @@ pub(crate) struct Import {
     /// further places
     #[arg(long, value_name = "KEY", conflicts_with = "purpose")]
     pub(crate) into: Option<String>,
+    #[command(flatten)]
+    pub(crate) pcrs: Pcrs,
     /// Read the passphrase of an encrypted key from the first line of a file; else it is asked for
     /// on the terminal
     #[arg(long, value_name = "FILE", conflicts_with = "key_type")]

@@ -5,8 +5,8 @@ use keyward_protocol::{Format, KeyType, Purpose};
 
 use super::values::{formats, key_types, purposes, tag};
 use super::{
-    Alias, Compromised, Csr, Export, Import, Json, KeyAttest, ListKeys, OneKey, Output, PivOptions,
-    ReadCertificate, Tag, WriteCertificate,
+    Adopt, Alias, Compromised, Csr, Export, Import, Json, KeyAttest, ListKeys, OneKey, Output,
+    Pcrs, PivOptions, ReadCertificate, Tag, WriteCertificate,
 };
 
 #[derive(Subcommand)]
@@ -15,6 +15,8 @@ pub(crate) enum KeyCommand {
     Create(Create),
     /// Put a key that exists already into one token or several
     Import(Import),
+    /// Take in a key that another program has made in a token
+    Adopt(Adopt),
     /// Give out the file of a TPM's key, for programs that use that TPM themselves
     Export(Export),
     /// List the keys
@@ -77,26 +79,8 @@ pub(crate) struct Create {
     /// A word of yours, as NAME=VALUE
     #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = tag)]
     pub(crate) tags: Vec<(String, String)>,
-    /// Let a TPM use it only while these PCRs have the values that they have now, or others that
-    /// `key reseal` approves
-    #[arg(
-        long = "pcr",
-        value_name = "PCR",
-        value_delimiter = ',',
-        value_parser = clap::value_parser!(u8).range(0..=23)
-    )]
-    pub(crate) pcrs: Vec<u8>,
-    /// The sign key that approves other values of the PCRs
-    #[arg(
-        long,
-        value_name = "KEY",
-        requires = "pcrs",
-        conflicts_with = "no_recovery"
-    )]
-    pub(crate) recovery_key: Option<String>,
-    /// Nobody approves other values: with new firmware, say, the key is lost
-    #[arg(long, requires = "pcrs")]
-    pub(crate) no_recovery: bool,
+    #[command(flatten)]
+    pub(crate) pcrs: Pcrs,
     #[command(flatten)]
     pub(crate) piv: PivOptions,
     #[command(flatten)]

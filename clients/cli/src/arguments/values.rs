@@ -15,9 +15,14 @@ fn named<T: Clone + Send + Sync + 'static>(
     PossibleValuesParser::new(names).try_map(move |name| value(&name).ok_or("it has no value"))
 }
 
+/// The purposes of keys; data is sealed by a command of its own.
 pub(super) fn purposes() -> impl TypedValueParser<Value = Purpose> {
     named(
-        Purpose::ALL.iter().map(ToString::to_string).collect(),
+        Purpose::ALL
+            .iter()
+            .filter(|purpose| **purpose != Purpose::Seal)
+            .map(ToString::to_string)
+            .collect(),
         Purpose::from_name,
     )
 }
@@ -37,7 +42,7 @@ pub(super) fn states() -> impl TypedValueParser<Value = KeyState> {
 }
 
 pub(super) fn key_types() -> impl TypedValueParser<Value = KeyType> {
-    types(|_| true)
+    types(|key_type| *key_type != KeyType::Data)
 }
 
 /// The types of secret keys.

@@ -146,6 +146,7 @@ fn tell(restored: &Restored, json: bool, dry_run: bool) -> Result<(), Error> {
         "added": restored.added,
         "merged": restored.merged,
         "kept": restored.kept,
+        "bound": restored.bound.as_deref().unwrap_or_default(),
     }))
 }
 
@@ -155,6 +156,9 @@ fn text(restored: &Restored, dry_run: bool) -> String {
         "{} keys {would}added, {} {would}completed\n",
         restored.added, restored.merged
     );
+    for bound in restored.bound.iter().flatten() {
+        text.push_str(&format!("bound: {}\n", plain(bound)));
+    }
     for why in &restored.kept {
         text.push_str(&format!("not taken over: {}\n", plain(why)));
     }

@@ -1,5 +1,6 @@
 //! `keyward key …`
 
+mod adopt;
 mod attest;
 mod certificate;
 mod csr;
@@ -27,6 +28,7 @@ pub(super) fn run(command: KeyCommand) -> Result<(), Error> {
     match command {
         KeyCommand::Create(create) => self::create(create),
         KeyCommand::Import(import) => import::import(import),
+        KeyCommand::Adopt(adopt) => adopt::adopt(adopt),
         KeyCommand::Export(export) => export::export(export),
         KeyCommand::List(wanted) => list::list(&wanted),
         KeyCommand::Show(OneKey { key, json }) => show(connect()?.call(Describe { key })?, &json),
@@ -50,16 +52,8 @@ fn create(create: Create) -> Result<(), Error> {
     let mut formats: Vec<Format> = create.formats;
     formats.sort_unstable();
     formats.dedup();
-    let mut pcrs = create.pcrs;
-    pcrs.sort_unstable();
-    pcrs.dedup();
-    let bind = (!pcrs.is_empty()).then_some(operation::BindPcrs {
-        pcrs,
-        recovery_key: create.recovery_key,
-        no_recovery: create.no_recovery,
-    });
     let made = connect()?.call(operation::Create {
-        bind,
+        bind: create.pcrs.bind(),
         purpose: create.purpose,
         key_type: create.key_type,
         alias: Some(create.alias),
@@ -71,7 +65,7 @@ fn create(create: Create) -> Result<(), Error> {
     show(made, &create.json)
 }
 
-fn show(key: operation::KeyDescription, json: &Json) -> Result<(), Error> {
+pub(super) fn show(key: operation::KeyDescription, json: &Json) -> Result<(), Error> {
     if json.json {
         print_json(&key_json(&key))
     } else {
@@ -103,6 +97,20 @@ fn public(public: Public) -> Result<(), Error> {
     destination::write(output, content, &bytes)
 }
 
+/// What a key leaves behind in tokens, where other programs have put it.
+fn left(key: &operation::KeyDescription) -> String {
+    let places = key.versions.iter().flat_map(|version| &version.placements);
+    let adopted = places.filter_map(|place| {
+        let (at, _) = place.locator.strip_prefix("tpm:handle=")?.split_once(';')?;
+        Some(format!(
+            "keyward has forgotten the key, which stays in {} at {at}; to remove it: tpm2_evictcontrol -C o -c {at}\n",
+            plain(&place.token),
+            at = plain(at),
+        ))
+    });
+    adopted.collect()
+}
+
 fn destroy(key: String, now: bool, yes: bool) -> Result<(), Error> {
     if !yes && !std::io::stdin().is_terminal() {
         return Err(Error::usage(
@@ -111,8 +119,13 @@ fn destroy(key: String, now: bool, yes: bool) -> Result<(), Error> {
         .hint(format!("keyward key destroy {} --now --yes", plain(&key))));
     }
     let mut agent = connect()?;
-    if !yes {
-        let description = agent.call(Describe { key: key.clone() })?;
+    // Whoever does not want to be asked may not be allowed to look either.
+    let described = match agent.call(Describe { key: key.clone() }) {
+        Ok(description) => Some(description),
+        Err(error) if !yes => return Err(error),
+        Err(_) => None,
+    };
+    if let Some(description) = described.as_ref().filter(|_| !yes) {
         let tokens = description.versions.iter().flat_map(|v| &v.placements);
         let mut tokens: Vec<&str> = tokens.map(|p| p.token.as_str()).collect();
         tokens.sort_unstable();
@@ -132,5 +145,5 @@ fn destroy(key: String, now: bool, yes: bool) -> Result<(), Error> {
         }
     }
     agent.call(Destroy { key, now })?;
-    Ok(())
+    print(&described.as_ref().map(left).unwrap_or_default())
 }

@@ -23,6 +23,7 @@ pub(super) fn attach(command: Command) -> Command {
         "unwrap" => &[Purpose::Unwrap, Purpose::Wrap],
         "wrap" => &[Purpose::Wrap],
         "mac" | "verify-mac" => &[Purpose::Mac],
+        "unseal" => &[Purpose::Seal],
         "ecdh" => &[Purpose::Agree],
         "encrypt" | "decrypt" | "re-encrypt" | "data-key" | "open" | "seal" => &[Purpose::Encrypt],
         _ => Purpose::ALL,

@@ -205,8 +205,7 @@ fn described(
             version: 1,
             state: KeyState::Active,
             created: MADE,
-            thumbprint: (key_type.secret_length().is_none())
-                .then_some(Thumbprint([number as u8; 32])),
+            thumbprint: (!key_type.is_secret()).then_some(Thumbprint([number as u8; 32])),
             id: format!("00000000-0000-4000-9000-00000000000{number}"),
             placements: vec![PlacementDescription {
                 token: "main".into(),

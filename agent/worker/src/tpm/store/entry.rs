@@ -6,6 +6,7 @@ use std::{iter, str};
 use keyward_protocol::Purpose;
 
 use super::bound::Bound;
+use super::handle::Handle;
 use crate::tpm::key_file::{KeyFile, KeyFileError};
 
 /// A key of the folder.
@@ -19,8 +20,34 @@ pub struct Entry {
     pub purpose: Purpose,
     /// The values of PCRs that it may be used with, if it is bound to some.
     pub bound: Option<Bound>,
-    /// The key.
-    pub key: KeyFile,
+    /// The key, or where it is.
+    pub key: Held,
+}
+
+/// Where the key itself is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// In the file, encrypted by the TPM.
+    File(KeyFile),
+    /// In the TPM.
+    Handle(Handle),
+}
+
+impl Held {
+    /// The key in the file, if it is there.
+    #[must_use]
+    pub fn file(&self) -> Option<&KeyFile> {
+        match self {
+            Self::File(file) => Some(file),
+            Self::Handle(_) => None,
+        }
+    }
+
+    /// Whether it has an authorization value, which then is what the PIN opens.
+    #[must_use]
+    pub fn has_auth(&self) -> bool {
+        self.file().is_some_and(|file| !file.empty_auth)
+    }
 }
 
 /// Where a key comes from.
@@ -30,6 +57,8 @@ pub enum Made {
     Generated,
     /// It was outside once.
     Imported,
+    /// Another program put it into the TPM.
+    Adopted,
 }
 
 /// Why a file is no entry, or an entry can be in no file.
@@ -69,9 +98,16 @@ impl Entry {
             Some(lines) => lines.ok_or(EntryError::Line(Bound::APPROVAL))?,
             None => String::new(),
         };
-        let (made, purpose, pem) = (self.made.name(), self.purpose, self.key.to_pem()?);
+        let (made, purpose) = (self.made.name(), self.purpose);
+        let key = match &self.key {
+            Held::File(file) => format!("\n{}", file.to_pem()?),
+            Held::Handle(at) if self.made == Made::Adopted && self.bound.is_none() => {
+                at.to_lines().ok_or(EntryError::Line(Handle::HANDLE))?
+            }
+            Held::Handle(_) => return Err(EntryError::Line("made")),
+        };
         let text =
-            format!("keyward: 1\nlabel: {label}\nmade: {made}\npurpose: {purpose}\n{bound}\n{pem}");
+            format!("keyward: 1\nlabel: {label}\nmade: {made}\npurpose: {purpose}\n{bound}{key}");
         match text.len() <= KeyFile::MAX_LENGTH {
             true => Ok(text),
             false => Err(KeyFileError::Malformed("it is longer than 16 KiB").into()),
@@ -106,19 +142,30 @@ impl Entry {
                     .ok_or(EntryError::Line(Bound::APPROVAL))?,
             ),
         };
+        if file.len() > KeyFile::MAX_LENGTH {
+            return Err(KeyFileError::Malformed("it is longer than 16 KiB").into());
+        }
+        if made == Made::Adopted {
+            let key = lines.handle().filter(|_| bound.is_none());
+            let key = key.ok_or(EntryError::Line(Handle::HANDLE))?;
+            return Ok(Self {
+                label,
+                made,
+                purpose,
+                bound,
+                key: Held::Handle(key),
+            });
+        }
         // An empty line, and nothing but the PEM.
         let pem = lines.0.strip_prefix(b"\n");
         let pem = pem.filter(|rest| rest.starts_with(b"-----BEGIN "));
         let pem = pem.ok_or(EntryError::Line("-----BEGIN"))?;
-        if file.len() > KeyFile::MAX_LENGTH {
-            return Err(KeyFileError::Malformed("it is longer than 16 KiB").into());
-        }
         Ok(Self {
             label,
             made,
             purpose,
             bound,
-            key: KeyFile::from_pem(pem)?,
+            key: Held::File(KeyFile::from_pem(pem)?),
         })
     }
 }
@@ -128,11 +175,12 @@ impl Made {
         match self {
             Self::Generated => "generated",
             Self::Imported => "imported",
+            Self::Adopted => "adopted",
         }
     }
 
     fn from_name(name: &str) -> Option<Self> {
-        [Self::Generated, Self::Imported]
+        [Self::Generated, Self::Imported, Self::Adopted]
             .into_iter()
             .find(|made| made.name() == name)
     }
@@ -150,6 +198,17 @@ impl<'a> Lines<'a> {
         let value = str::from_utf8(value).ok()?;
         self.0 = rest;
         Some(value)
+    }
+}
+
+impl Lines<'_> {
+    /// Where a key is that is in the TPM: nothing stands behind it.
+    fn handle(&mut self) -> Option<Handle> {
+        let handle = self.field(Handle::HANDLE)?;
+        let name = self.field(Handle::NAME)?;
+        let public = self.field(Handle::PUBLIC)?;
+        let at = Handle::from_lines(handle, name, public)?;
+        self.0.is_empty().then_some(at)
     }
 }
 

@@ -40,7 +40,7 @@ fn a_key_that_was_put_is_there_until_it_is_removed() {
 fn the_file_is_what_its_documentation_says() {
     let mut entry = entry();
     entry.label = "a \"b\"\nkeyward: 2\u{7}".into();
-    let pem = entry.key.to_pem().unwrap();
+    let pem = entry.key.file().unwrap().to_pem().unwrap();
     let head = "keyward: 1\nlabel: \"a \\\"b\\\"\\nkeyward: 2\\u0007\"\nmade: imported\n";
     let text = entry.to_text().unwrap();
     assert_eq!(text, format!("{head}purpose: sign\n\n{pem}"));
@@ -50,7 +50,35 @@ fn the_file_is_what_its_documentation_says() {
     let lines = format!("pcr-authority: 0023\n{approval}\n");
     assert_eq!(text, format!("{head}purpose: sign\n{lines}\n{pem}"));
     assert_eq!(Entry::from_text(text.as_bytes()), Ok(entry.clone()));
-    assert_eq!(KeyFile::from_pem(text.as_bytes()), Ok(entry.key));
+    let file = KeyFile::from_pem(text.as_bytes()).unwrap();
+    assert_eq!(Some(&file), entry.key.file());
+}
+
+#[test]
+fn a_key_in_the_tpm_has_a_file_that_says_where() {
+    let (_folder, store) = store();
+    let name = format!("000b{}", "07".repeat(32));
+    let text = adopted().to_text().unwrap();
+    let head = "keyward: 1\nlabel: \"keyward:1\"\nmade: adopted\npurpose: sign\n";
+    assert_eq!(
+        text,
+        format!("{head}handle: 0x81000010\nname: {name}\npublic: 0023\n")
+    );
+    assert_eq!(Entry::from_text(text.as_bytes()), Ok(adopted()));
+    let id = VersionId::random();
+    store.put(id, &adopted()).unwrap();
+    assert_eq!(store.get(id).unwrap(), Some(adopted()));
+    let pem = entry().key.file().unwrap().to_pem().unwrap();
+    for wrong in [
+        format!("{text}\n"),
+        format!("{text}\n{pem}"),
+        text.replace("adopted", "imported"),
+        text.replace("0x8", "0x4"),
+        text.replace("handle", "hand"),
+        format!("{head}\n{pem}"),
+    ] {
+        assert!(Entry::from_text(wrong.as_bytes()).is_err(), "{wrong}");
+    }
 }
 
 #[test]
@@ -293,9 +321,22 @@ fn what_the_system_says_becomes_what_the_agent_does_next() {
 #[test]
 fn what_could_not_be_read_again_is_not_written() {
     let (_folder, store) = store();
-    let mut unfit = entry();
-    unfit.key.private.clear();
-    for entry in [labelled(&"x".repeat(257)), unfit] {
+    let mut file = entry().key.file().unwrap().clone();
+    file.private.clear();
+    let unfit = Entry {
+        key: Held::File(file),
+        ..entry()
+    };
+    let handle = adopted();
+    let other = Entry {
+        made: Made::Generated,
+        ..handle.clone()
+    };
+    let bound_one = Entry {
+        bound: Some(bound(1)),
+        ..handle
+    };
+    for entry in [labelled(&"x".repeat(257)), unfit, other, bound_one] {
         let error = store.put(VersionId::random(), &entry).unwrap_err();
         assert!(matches!(error, StoreError::Unfit(_)));
         assert!(matches!(
@@ -337,7 +378,19 @@ fn labelled(label: &str) -> Entry {
         made: Made::Imported,
         purpose: Purpose::Sign,
         bound: None,
-        key: KeyFile::from_pem(pem).unwrap(),
+        key: Held::File(KeyFile::from_pem(pem).unwrap()),
+    }
+}
+
+fn adopted() -> Entry {
+    Entry {
+        made: Made::Adopted,
+        key: Held::Handle(Handle {
+            handle: 0x8100_0010,
+            name: [&[0, 0x0b][..], &[7; 32]].concat(),
+            public: vec![0, 0x23],
+        }),
+        ..entry()
     }
 }
 

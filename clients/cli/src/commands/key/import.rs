@@ -57,6 +57,7 @@ pub(super) fn import(import: Import) -> Result<(), Error> {
         formats: (!formats.is_empty()).then_some(formats),
         tags: (!import.tags.is_empty()).then(|| import.tags.into_iter().collect()),
         existing: import.into,
+        bind: import.pcrs.bind(),
         piv: import.piv.choice(),
     })?;
     super::show(made, &import.json)

@@ -8,11 +8,11 @@ use keyward_protocol::message::ServerMessage;
 use keyward_protocol::operation::{
     Absorbed, ActivatedCredential, Attested, BackupPart, CertificateRequest, DataKey, Decrypted,
     Done, Encrypted, Exported, KeyMaterial, MacTag, PcrChange, ReEncrypted, Recovered, Rescanned,
-    Reseal, Resealed, ResealedPlace, Restored, SignInput, Signature, TokenAttestationKey, Verified,
-    Wrapped,
+    Reseal, Resealed, ResealedPlace, Restored, SignInput, Signature, TokenAttestationKey, Unsealed,
+    Verified, Wrapped,
 };
 use keyward_protocol::{
-    ErrorCode, Failure, KeyState, KeyType, Purpose, Request, SecretBytes, cbor,
+    ErrorCode, Failure, Format, KeyState, KeyType, Purpose, Request, SecretBytes, cbor,
 };
 
 use super::{described, key, not_found, refuse, signature};
@@ -131,6 +131,25 @@ impl Connection {
                     place.local = false;
                     made.versions[0].placements.push(place);
                 }
+                peer.reply(id, &made);
+            }
+            Request::Unseal(r) if r.key == "disk" => {
+                let reply = Unsealed {
+                    data: SecretBytes::copy_from(b"open sesame\n"),
+                    key: KEY.into(),
+                    version: 1,
+                };
+                peer.reply(id, &reply);
+            }
+            Request::Unseal(r) => not_found(peer, id, &r.key),
+            Request::Adopt(r) => {
+                let formats = r.formats.unwrap_or(vec![Format::Raw]);
+                let alias = r.alias.unwrap_or_default();
+                let mut made = described(&alias, r.purpose, KeyType::P256, &formats);
+                let place = &mut made.versions[0].placements[0];
+                place.locator = format!("tpm:handle={};name=000b", r.place);
+                place.token = r.token.unwrap_or("main".into());
+                place.local = false;
                 peer.reply(id, &made);
             }
             Request::ChangePin(r) if r.old.expose() != super::PIN => {
@@ -253,6 +272,7 @@ impl Connection {
                     added: 2,
                     merged: 1,
                     kept: vec!["key release: it is suspended here".into()],
+                    bound: Some(vec!["key web version 1 on the token chip: PCRs 7, 11; nobody approves other values".into()]),
                 };
                 peer.reply(id, &reply);
             }

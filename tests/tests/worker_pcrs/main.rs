@@ -1,23 +1,22 @@
 //! Keys that are bound to PCRs: a real keyward-worker with swtpm, and a recovery key in software.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod duplication;
+mod rig;
+
 use std::fs;
 
-use keyward_backend::message::{Derive, Generate, Mac, Outcome, Unwrap, Work};
-use keyward_backend::pcr::{
-    Approval, Approve, Binding, BoundReport, MakeBound, PcrValue, approval_message,
-};
-use keyward_backend::{BackendError, KeyReport, VersionId};
-use keyward_protocol::operation::{KeyMaterial, SignInput};
-use keyward_protocol::{Algorithm, CoseKey, KeyType, Purpose, SecretBytes};
+use keyward_backend::message::{Derive, Mac, Outcome, Unwrap, Work};
+use keyward_backend::pcr::approval_message;
+use keyward_backend::{BackendError, VersionId};
+use keyward_protocol::operation::KeyMaterial;
+use keyward_protocol::{Algorithm, KeyType, Purpose, SecretBytes};
 use keyward_tests::{
-    TpmToken, Worker, openssl,
-    swtpm::{Act, tpm2, wire::code},
+    Worker, openssl,
+    swtpm::{Act, wire::code},
 };
-use p256::ecdsa::{Signature, SigningKey, signature::Signer as _};
 
-/// PCRs that a test can extend.
-const PCRS: [u8; 2] = [7, 11];
+use rig::{PCRS, Rig, other_key, public_of, sign_with};
 
 #[test]
 fn a_bound_key_is_used_while_its_pcrs_are_as_approved_and_again_after_another_approval() {
@@ -137,21 +136,9 @@ fn keys_of_every_kind_are_bound() {
 }
 
 #[test]
-fn an_imported_secret_key_is_bound_and_a_pair_is_refused() {
+fn an_imported_secret_key_is_bound() {
     let mut rig = Rig::new(true);
-    let pkcs8 =
-        openssl::generate_pkcs8(&["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]);
     let id = VersionId::random();
-    let mut make = rig.order(id, KeyType::P256, Purpose::Sign);
-    make.material = Some(KeyMaterial::Pkcs8(SecretBytes::copy_from(&pkcs8)));
-    // Its recovery key could approve its duplication.
-    let refused = rig.order_of(make).unwrap_err();
-    assert!(
-        matches!(refused, BackendError::MechanismInvalid(_)),
-        "{refused}"
-    );
-    assert!(rig.token.key_files().is_empty());
-
     let mut make = rig.order(id, KeyType::HmacSha256, Purpose::Mac);
     let bytes = SecretBytes::copy_from(&[5; 32]);
     make.material = Some(KeyMaterial::Secret(KeyType::HmacSha256, bytes));
@@ -170,6 +157,32 @@ fn an_imported_secret_key_is_bound_and_a_pair_is_refused() {
         matches!(refused, Outcome::Failed(BackendError::PcrMismatch(_))),
         "{refused:?}"
     );
+}
+
+#[test]
+fn sealed_data_is_bound_and_passes_in_no_clear() {
+    for pin in [false, true] {
+        let mut rig = Rig::new(pin);
+        let id = VersionId::random();
+        let secret = b"what nobody on the bus may see";
+        let mut make = rig.order(id, KeyType::Data, Purpose::Seal);
+        let bytes = SecretBytes::copy_from(secret);
+        make.material = Some(KeyMaterial::Secret(KeyType::Data, bytes));
+        let report = rig.order_of(make).unwrap();
+        assert_eq!(report.key_type, Some(KeyType::Data));
+        let unseal = |rig: &mut Rig| rig.worker.call(Work::UnsealData(id));
+        match unseal(&mut rig) {
+            Outcome::Secret(opened) => assert_eq!(opened.expose(), secret),
+            other => panic!("{other:?}"),
+        }
+        assert!(!rig.token.proxy().saw(secret));
+        rig.extend(11);
+        let refused = unseal(&mut rig);
+        let mismatch = matches!(refused, Outcome::Failed(BackendError::PcrMismatch(_)));
+        assert!(mismatch, "{refused:?}");
+        rig.approve(id, false).unwrap();
+        assert!(matches!(unseal(&mut rig), Outcome::Secret(_)));
+    }
 }
 
 #[test]
@@ -309,165 +322,4 @@ fn a_pkcs11_token_has_no_pcrs() {
         ),
         "{refused:?}"
     );
-}
-
-struct Rig {
-    worker: Worker,
-    token: TpmToken,
-    recovery: SigningKey,
-    _dir: tempfile::TempDir,
-}
-
-impl Rig {
-    fn new(pin: bool) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let token = TpmToken::new(&dir.path().join("keys"), pin);
-        let worker = ready(&token);
-        Self {
-            worker,
-            token,
-            recovery: SigningKey::from_slice(&[1; 32]).unwrap(),
-            _dir: dir,
-        }
-    }
-
-    fn start_again(&mut self) {
-        self.worker.hang_up();
-        self.worker.ended();
-        self.worker = ready(&self.token);
-    }
-
-    /// As when the machine starts again: PCRs are as at first.
-    fn reset(&mut self) {
-        self.token.reset();
-        assert!(self.values().iter().all(|pcr| *pcr.value == [0; 32]));
-    }
-
-    fn recovery_public(&self) -> CoseKey {
-        public_of(&self.recovery)
-    }
-
-    fn values(&mut self) -> Vec<PcrValue> {
-        match self.worker.call(Work::ReadPcrs(PCRS.to_vec())) {
-            Outcome::Pcrs(values) => values,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn order(&mut self, id: VersionId, key_type: KeyType, purpose: Purpose) -> MakeBound {
-        let values = self.values();
-        let signature = sign_with(&self.recovery, &approval_message(id, &values));
-        MakeBound {
-            generate: Generate {
-                id,
-                label: "keyward test".to_owned(),
-                key_type,
-                purpose,
-                piv: None,
-            },
-            binding: Binding {
-                values,
-                approval: Some(Approval {
-                    authority: self.recovery_public(),
-                    signature: signature.into(),
-                }),
-            },
-            material: None,
-        }
-    }
-
-    fn order_of(&mut self, make: MakeBound) -> Result<KeyReport, BackendError> {
-        match self.worker.call(Work::MakeBound(make)) {
-            Outcome::Key(Some(report)) => Ok(report),
-            Outcome::Failed(error) => Err(error),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn make(&mut self, key_type: KeyType, purpose: Purpose) -> Result<VersionId, BackendError> {
-        let id = VersionId::random();
-        let make = self.order(id, key_type, purpose);
-        let report = self.order_of(make)?;
-        assert_eq!(report.bound.unwrap().pcrs, PCRS);
-        Ok(id)
-    }
-
-    fn sign(&mut self, id: VersionId) -> Result<Vec<u8>, BackendError> {
-        let work = keyward_backend::message::Sign {
-            id,
-            algorithm: Algorithm::Esp256,
-            input: SignInput::Digest(vec![7; 32]),
-        };
-        match self.worker.call(Work::Sign(work)) {
-            Outcome::Signature(signature) => Ok(signature.to_vec()),
-            Outcome::Failed(error) => Err(error),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn inspect(&mut self, id: VersionId) -> KeyReport {
-        match self.worker.call(Work::Inspect(id)) {
-            Outcome::Key(Some(report)) => report,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn bound(&mut self, id: VersionId) -> Option<BoundReport> {
-        match self.worker.call(Work::Bound(id)) {
-            Outcome::Bound(report) => report,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn approve(&mut self, id: VersionId, drop_old: bool) -> Result<(), BackendError> {
-        let values = self.values();
-        let signature = sign_with(&self.recovery, &approval_message(id, &values));
-        self.approve_with(id, values, signature, drop_old)
-    }
-
-    fn approve_with(
-        &mut self,
-        id: VersionId,
-        values: Vec<PcrValue>,
-        signature: Vec<u8>,
-        drop_old: bool,
-    ) -> Result<(), BackendError> {
-        match self.worker.call(Work::Approve(Approve {
-            id,
-            values,
-            signature: signature.into(),
-            drop_old,
-        })) {
-            Outcome::Key(Some(_)) => Ok(()),
-            Outcome::Failed(error) => Err(error),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn extend(&self, pcr: u8) {
-        let what = format!("{pcr}:sha256={}", "5a".repeat(32));
-        let done = tpm2(&self.token.proxy().tcti(), "tpm2_pcrextend", &[&what]);
-        assert!(done.status.success(), "{done:?}");
-    }
-}
-
-fn ready(token: &TpmToken) -> Worker {
-    let mut worker = Worker::start_tpm(token);
-    if worker.open().unwrap().login_required {
-        worker.login(token.pin()).unwrap();
-    }
-    worker
-}
-
-fn other_key() -> SigningKey {
-    SigningKey::from_slice(&[2; 32]).unwrap()
-}
-
-fn public_of(key: &SigningKey) -> CoseKey {
-    CoseKey::from_sec1(key.verifying_key().to_sec1_point(false).as_bytes()).unwrap()
-}
-
-fn sign_with(key: &SigningKey, message: &[u8]) -> Vec<u8> {
-    let signature: Signature = key.sign(message);
-    signature.to_bytes().to_vec()
 }
