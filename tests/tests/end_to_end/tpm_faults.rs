@@ -3,7 +3,7 @@
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use keyward_client::{
@@ -113,7 +113,7 @@ fn a_tpm_that_was_killed_and_started_again_serves_the_next_request() {
 }
 
 #[test]
-fn a_stalled_tpm_keeps_nobody_waiting_past_the_deadline() {
+fn a_tpm_that_stalls_for_ten_seconds_keeps_nobody_waiting_past_the_deadline() {
     let setup = setup().token(TokenSetup::new("other"));
     let daemon = Daemon::start(setup);
     for token in ["main", "other"] {
@@ -125,19 +125,34 @@ fn a_stalled_tpm_keeps_nobody_waiting_past_the_deadline() {
     }
     let proxy = daemon.tpm("main").proxy();
     proxy.stall(&[]);
+    let began = Instant::now();
+    // The last of the deadlines is how long it stalls.
+    let deadlines = [500, 2_000, 10_000].map(Duration::from_millis);
     thread::scope(|scope| {
-        let waits = scope.spawn(|| {
-            let deadline = Duration::from_millis(500);
-            daemon
-                .client()
-                .call_with_deadline(sign("main", b"message"), deadline)
+        let waits = deadlines.map(|deadline| {
+            let daemon = &daemon;
+            scope.spawn(move || {
+                let began = Instant::now();
+                let mut client = daemon.client();
+                let done = client.call_with_deadline(sign("main", b"message"), deadline);
+                (refused(done), began.elapsed())
+            })
         });
         proxy.wait_until_stalled();
-        sign_once(&daemon, "other").expect("the other token serves");
-        let failure = refused(waits.join().unwrap());
-        assert_eq!(failure.code, ErrorCode::DeadlineExceeded, "{failure}");
+        let mut served = 0;
+        while waits.iter().any(|caller| !caller.is_finished()) {
+            sign_once(&daemon, "other").expect("the other token serves");
+            served += 1;
+        }
+        assert!(served > 10, "{served}");
+        for (caller, deadline) in waits.into_iter().zip(deadlines) {
+            let (failure, took) = caller.join().unwrap();
+            assert_eq!(failure.code, ErrorCode::DeadlineExceeded, "{failure}");
+            assert!(took >= deadline, "{took:?} of {deadline:?}");
+        }
     });
-    sign_once(&daemon, "other").expect("the other token serves");
+    assert!(began.elapsed() >= Duration::from_secs(10));
+    assert_eq!(daemon.token("main").restarts, 0, "{}", daemon.stderr());
     proxy.resume();
     sign_once(&daemon, "main").expect("a signature");
 }
