@@ -44,6 +44,8 @@ pub struct PivLocator {
     pub pin_policy: Option<PinPolicy>,
     /// When it wants to be touched; absent where it does not say.
     pub touch_policy: Option<TouchPolicy>,
+    /// Whether another program has put the key there, so that it is not keyward's to remove.
+    pub adopted: bool,
 }
 
 /// The text is no locator of a key on a PIV card.
@@ -72,7 +74,10 @@ impl fmt::Display for PivLocator {
         if let Some(policy) = self.touch_policy {
             write!(f, ";touch-policy={policy}")?;
         }
-        Ok(())
+        match self.adopted {
+            true => f.write_str(";adopted=yes"),
+            false => Ok(()),
+        }
     }
 }
 
@@ -106,12 +111,18 @@ impl FromStr for PivLocator {
         let touch_policy = optional("touch-policy")
             .map(|name| TouchPolicy::from_name(name).ok_or(NoLocator))
             .transpose()?;
+        let adopted = match optional("adopted") {
+            None => false,
+            Some("yes") => true,
+            Some(_) => return Err(NoLocator),
+        };
         match attributes.next() {
             None => Ok(Self {
                 serial,
                 slot,
                 pin_policy,
                 touch_policy,
+                adopted,
             }),
             Some(_) => Err(NoLocator),
         }
@@ -183,13 +194,16 @@ mod tests {
     fn a_locator_is_read_as_it_was_written() {
         for pin_policy in [None, Some(PinPolicy::Never), Some(PinPolicy::Always)] {
             for touch_policy in [None, Some(TouchPolicy::Cached)] {
-                let locator = PivLocator {
-                    serial: "4294967295".to_owned(),
-                    slot: 0x82,
-                    pin_policy,
-                    touch_policy,
-                };
-                assert_eq!(locator.to_string().parse(), Ok(locator));
+                for adopted in [false, true] {
+                    let locator = PivLocator {
+                        serial: "4294967295".to_owned(),
+                        slot: 0x82,
+                        pin_policy,
+                        touch_policy,
+                        adopted,
+                    };
+                    assert_eq!(locator.to_string().parse(), Ok(locator));
+                }
             }
         }
     }
@@ -210,6 +224,8 @@ mod tests {
             "piv:serial=12;slot=9a;pin-policy=never;pin-policy=never",
             "piv:serial=12;slot=9a;touch-policy=never;pin-policy=never",
             "piv:serial=12;slot=9a;pin-policy=match",
+            "piv:serial=12;slot=9a;adopted=no",
+            "piv:serial=12;slot=9a;adopted=yes;pin-policy=never",
             "tpm:name=000b",
         ] {
             assert_eq!(text.parse::<PivLocator>(), Err(NoLocator), "{text}");

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use keyward_backend::message::{self, Generate, Outcome, Work};
 use keyward_backend::{KeyReport, VersionId};
 use keyward_protocol::operation::{Adopt, KeyDescription};
+use keyward_protocol::piv::PivLocator;
 use keyward_protocol::{ErrorCode, Failure, Format, KeyState, KeyType};
 use uuid::Uuid;
 
@@ -189,7 +190,10 @@ impl With<'_> {
 
 /// What an adopted key's locator says of the place that another program has put it at; `None` for all
 /// other keys.
-pub(super) fn place_of(locator: &str) -> Option<&str> {
-    let place = locator.strip_prefix("tpm:handle=")?;
-    place.split(';').next()
+pub(super) fn place_of(locator: &str) -> Option<String> {
+    if let Some(place) = locator.strip_prefix("tpm:handle=") {
+        return place.split(';').next().map(str::to_owned);
+    }
+    let card: PivLocator = locator.parse().ok()?;
+    card.adopted.then(|| format!("slot {:02x}", card.slot))
 }

@@ -14,6 +14,7 @@ use std::io::IsTerminal;
 
 use keyward_client::key_format;
 use keyward_protocol::operation::{Describe, Destroy, GetPublicKey};
+use keyward_protocol::piv::PivLocator;
 use keyward_protocol::{Format, operation};
 
 use crate::agent::connect;
@@ -101,6 +102,13 @@ fn public(public: Public) -> Result<(), Error> {
 fn left(key: &operation::KeyDescription) -> String {
     let places = key.versions.iter().flat_map(|version| &version.placements);
     let adopted = places.filter_map(|place| {
+        if let Ok(card) = place.locator.parse::<PivLocator>() {
+            let slot = card.slot;
+            return card.adopted.then(|| format!(
+                "keyward has forgotten the key, which stays in {} in slot {slot:02x}; to remove it: ykman piv keys delete {slot:02x}\n",
+                plain(&place.token),
+            ));
+        }
         let (at, _) = place.locator.strip_prefix("tpm:handle=")?.split_once(';')?;
         Some(format!(
             "keyward has forgotten the key, which stays in {} at {at}; to remove it: tpm2_evictcontrol -C o -c {at}\n",
