@@ -17,7 +17,7 @@ TOOLS      := $(CURDIR)/target/tools
 export PATH := $(PATH):$(TOOLS)/bin
 
 # Debian packages: what compiles, what `make demo` runs, what the tests and the benchmark run besides.
-BUILD_PACKAGES := gcc libc6-dev pkg-config libtss2-dev
+BUILD_PACKAGES := gcc libc6-dev pkg-config libtss2-dev libpcsclite-dev
 DEMO_PACKAGES  := $(BUILD_PACKAGES) softhsm2 openssl
 # A virtual PIV card: the daemon and the driver of its reader, and clients that take it for a card.
 PIV_PACKAGES   := mount pcscd libpcsclite-dev vsmartcard-vpcd opensc opensc-pkcs11 pcsc-tools yubico-piv-tool yubikey-manager ykcs11 scdaemon gnupg

@@ -68,6 +68,8 @@ pub trait Document: Encode<()> + for<'b> Decode<'b, ()> {
     const MAGIC: &'static str;
     /// What people call it.
     const NAME: &'static str;
+    /// The kinds of token that it can be about.
+    const KINDS: &'static [u32] = &[KIND_TPM];
 
     /// What its form says that the types don't.
     ///
@@ -96,7 +98,7 @@ pub trait Document: Encode<()> + for<'b> Decode<'b, ()> {
         }
         let document: Self = match cbor::decode_exact(bytes) {
             Ok(document) => document,
-            Err(error) => return Err(other_kind(bytes).unwrap_or(error.into())),
+            Err(error) => return Err(other_kind(bytes, Self::KINDS).unwrap_or(error.into())),
         };
         document.check()?;
         Ok(document)
@@ -124,13 +126,13 @@ fn names_itself(bytes: &[u8], magic: &str) -> bool {
 }
 
 /// The kind of token, where it is one that this version does not know.
-fn other_kind(bytes: &[u8]) -> Option<AttestationError> {
+fn other_kind(bytes: &[u8], known: &[u32]) -> Option<AttestationError> {
     let mut decoder = Decoder::new(bytes);
     for _ in 0..decoder.map().ok()?? {
         if decoder.u64().ok()? == STATEMENT {
             decoder.array().ok()?;
             let kind = decoder.u32().ok()?;
-            return (kind != KIND_TPM).then_some(AttestationError::Kind(kind));
+            return (!known.contains(&kind)).then_some(AttestationError::Kind(kind));
         }
         decoder.skip().ok()?;
     }
@@ -141,6 +143,8 @@ fn other_kind(bytes: &[u8]) -> Option<AttestationError> {
 const STATEMENT: u64 = 2;
 /// The kind of token that is a TPM 2.0.
 const KIND_TPM: u32 = 1;
+/// The kind of token that is a PIV card with Yubico's extensions.
+const KIND_PIV: u32 = 2;
 
 /// A key, and what its token says about it, for one verifier who asked with a nonce.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -178,14 +182,19 @@ impl Bundle {
 impl Document for Bundle {
     const MAGIC: &'static str = "keyward-attestation";
     const NAME: &'static str = "attestation bundle of keyward";
+    const KINDS: &'static [u32] = &[KIND_TPM, KIND_PIV];
 
     fn check(&self) -> Result<(), AttestationError> {
         if !is_nonce(&self.nonce) {
             return Err(AttestationError::Value("the length of the nonce"));
         }
-        let Statement::Tpm(statement) = &self.statement;
-        statement.key.check()?;
-        certificates(&statement.chain)
+        match &self.statement {
+            Statement::Tpm(statement) => {
+                statement.key.check()?;
+                certificates(&statement.chain)
+            }
+            Statement::Piv(statement) => statement.check(),
+        }
     }
 }
 
@@ -219,6 +228,8 @@ fn certificates(list: &[ByteVec]) -> Result<(), AttestationError> {
 pub enum Statement {
     /// A TPM 2.0.
     Tpm(TpmStatement),
+    /// A PIV card with Yubico's extensions.
+    Piv(PivStatement),
 }
 
 impl<C> Encode<C> for Statement {
@@ -227,9 +238,16 @@ impl<C> Encode<C> for Statement {
         e: &mut Encoder<W>,
         context: &mut C,
     ) -> Result<(), encode::Error<W::Error>> {
-        let Self::Tpm(statement) = self;
-        e.array(2)?.u32(KIND_TPM)?;
-        statement.encode(e, context)
+        match self {
+            Self::Tpm(statement) => {
+                e.array(2)?.u32(KIND_TPM)?;
+                statement.encode(e, context)
+            }
+            Self::Piv(statement) => {
+                e.array(2)?.u32(KIND_PIV)?;
+                statement.encode(e, context)
+            }
+        }
     }
 }
 
@@ -240,6 +258,7 @@ impl<'b, C> Decode<'b, C> for Statement {
         }
         match d.u32()? {
             KIND_TPM => TpmStatement::decode(d, context).map(Self::Tpm),
+            KIND_PIV => PivStatement::decode(d, context).map(Self::Piv),
             _ => Err(decode::Error::message("unknown kind of token")),
         }
     }
@@ -264,6 +283,28 @@ pub struct TpmStatement {
     /// The certificate of the key that signed, and those between it and a root, DER.
     #[n(4)]
     pub chain: Vec<ByteVec>,
+}
+
+/// What ATTEST gave (Yubico's extension of PIV): a certificate of the key, by the key in slot f9. It
+/// says nothing about a nonce: it is the same each time.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct PivStatement {
+    /// The certificate of the key, DER.
+    #[n(0)]
+    pub certificate: ByteVec,
+    /// The certificate of the key in slot f9, and those between it and a root, DER.
+    #[n(1)]
+    pub chain: Vec<ByteVec>,
+}
+
+impl PivStatement {
+    fn check(&self) -> Result<(), AttestationError> {
+        if !(1..=MOST_CERTIFICATE).contains(&self.certificate.len()) {
+            return Err(AttestationError::Value("the certificate of the key"));
+        }
+        certificates(&self.chain)
+    }
 }
 
 /// The attestation key of a TPM beside its endorsement key. That both stand here binds neither to

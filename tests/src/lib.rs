@@ -8,6 +8,7 @@ pub mod child;
 pub mod daemon;
 pub mod fault;
 pub mod openssl;
+pub mod piv;
 pub mod process;
 pub mod raw;
 pub mod remote;
@@ -20,6 +21,7 @@ pub mod worker;
 
 pub use daemon::{Daemon, PATIENCE};
 pub use fault::{Fault, FaultModule};
+pub use piv::{PIV_PIN, PivToken};
 pub use raw::Raw;
 pub use remote::RemoteBackend;
 pub use site::{Pin, Setup, Site, TokenSetup};

@@ -22,7 +22,7 @@ use keyward_protocol::{
 };
 use keyward_sys::fd::{receive_blocking, send_blocking, seqpacket_pair};
 
-use crate::{FaultModule, SoftHsm, TpmToken, wait_for};
+use crate::{FaultModule, PivToken, SoftHsm, TpmToken, wait_for};
 
 /// What the worker's token is called in its configuration.
 pub const TOKEN: &str = "test";
@@ -89,6 +89,28 @@ pub fn start_of_tpm(token: &TpmToken) -> Start {
     }
 }
 
+/// What the monitor would send first for a PIV card; `None` for the serial number of the only one.
+#[must_use]
+pub fn start_of_piv(serial: Option<u32>, pin_seconds: Option<u64>) -> Start {
+    Start {
+        token: TOKEN.to_owned(),
+        hardware: Hardware::Piv {
+            serial,
+            pin_seconds,
+        },
+        threads: 2,
+        spin_us: 0,
+        sandbox: SandboxLists {
+            read: Vec::new(),
+            write: Vec::new(),
+            sockets: SocketKinds::Unix,
+            enforce: true,
+        },
+        pin_file: None,
+        remembered_pin: None,
+    }
+}
+
 /// The worker's program, which `make test` builds.
 ///
 /// # Panics
@@ -137,6 +159,26 @@ impl Worker {
     #[track_caller]
     pub fn start_tpm(token: &TpmToken) -> Self {
         Self::spawn("tpm", [], &start_of_tpm(token))
+    }
+
+    /// Starts a worker for the only card behind a gate.
+    ///
+    /// # Panics
+    /// If it can't be started.
+    #[must_use]
+    #[track_caller]
+    pub fn start_piv(token: &PivToken) -> Self {
+        Self::start_piv_with(token, &start_of_piv(None, None))
+    }
+
+    /// Starts a worker for a card with another first packet.
+    ///
+    /// # Panics
+    /// If it can't be started.
+    #[must_use]
+    #[track_caller]
+    pub fn start_piv_with(token: &PivToken, start: &Start) -> Self {
+        Self::spawn("piv", token.environment(), start)
     }
 
     #[track_caller]

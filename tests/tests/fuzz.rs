@@ -34,7 +34,7 @@ use read::unhex;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 12] = [
+const TARGETS: [(&str, Target); 13] = [
     ("client_message", targets::client_message),
     ("server_message", targets::server_message),
     ("frame_reader", targets::frame_reader),
@@ -46,6 +46,7 @@ const TARGETS: [(&str, Target); 12] = [
     ("tss2_key_file", targets::tss2_key_file),
     ("tcti", targets::tcti),
     ("attestation", targets::attestation),
+    ("piv_answer", targets::piv_answer),
     ("virtual_piv_apdu", targets::virtual_piv_apdu),
 ];
 

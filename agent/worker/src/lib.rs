@@ -9,7 +9,9 @@
 
 pub mod credential;
 mod digest;
+pub mod emsa;
 pub mod oaep;
+pub mod piv;
 pub mod pkcs11;
 pub mod point;
 pub mod private_key;

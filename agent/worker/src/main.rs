@@ -9,7 +9,7 @@ use keyward_worker::probe;
 const HELP: &str = "\
 keyward-worker: drives one token for keywardd
 
-Usage: keyward-worker pkcs11|tpm NAME
+Usage: keyward-worker pkcs11|tpm|piv NAME
        keyward-worker probe sandbox [OPTION]...
        keyward-worker probe pkcs11 MODULE [OPTION]...
        keyward-worker probe tpm TCTI [OPTION]...
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         }
         ["probe", "tpm", tcti, options @ ..] => probe::probe_tpm(tcti, options),
         ["init-token", "tpm", tcti, keys, options @ ..] => probe::init_tpm(tcti, keys, options),
-        ["pkcs11" | "tpm", name] => keyward_worker::process::run(name),
+        ["pkcs11" | "tpm" | "piv", name] => keyward_worker::process::run(name),
         _ => {
             eprintln!("keyward-worker: error: not what this program takes: {arguments:?}");
             eprintln!("hint: keyward-worker --help");

@@ -16,6 +16,7 @@ use keyward_sys::sandbox::{self, Holds, Requirement, Role, Sandbox, Sockets};
 use zeroize::Zeroizing;
 
 use crate::credential::Credentials;
+use crate::piv::Piv;
 use crate::pkcs11::Token;
 use crate::serve::{self, Settings};
 use crate::tpm::{self, Tpm};
@@ -92,6 +93,7 @@ fn begin(name: &str) -> io::Result<(OwnedFd, Start)> {
 enum Loaded {
     Pkcs11(&'static Token),
     Tpm(&'static Tpm),
+    Piv(&'static Piv),
 }
 
 impl Loaded {
@@ -117,6 +119,8 @@ impl Loaded {
                 }
                 ended
             }
+            // There is nothing to close: no handle to the card is kept.
+            Self::Piv(token) => serve::serve(socket, token, credentials, settings),
         }
     }
 }
@@ -146,6 +150,13 @@ fn prepare(start: &Start) -> Result<Loaded, BackendError> {
         Hardware::Tpm { tcti, keys } => {
             let token = Tpm::new(parsed(tcti)?, Path::new(keys), protections)?;
             Ok(Loaded::Tpm(Box::leak(Box::new(token))))
+        }
+        Hardware::Piv {
+            serial,
+            pin_seconds,
+        } => {
+            let token = Piv::new(*serial, *pin_seconds, protections);
+            Ok(Loaded::Piv(Box::leak(Box::new(token))))
         }
         _ => Err(BackendError::DeviceFailed(
             "this keyward-worker does not drive such tokens; install the one of this keywardd"

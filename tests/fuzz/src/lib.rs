@@ -25,6 +25,7 @@ use keyward_protocol::operation::{
 use keyward_protocol::{CoseKey, SecretBytes, Thumbprint};
 use keyward_virtual_piv::card::apdu::Command;
 use keyward_virtual_piv::{Card, Model, Terminal, Touch};
+use keyward_worker::piv;
 use keyward_worker::tpm::store::Entry;
 use minicbor::{Decode, Encode};
 
@@ -70,6 +71,47 @@ fn answer<T: Encode<()> + for<'b> Decode<'b, ()> + PartialEq>(body: &[u8]) {
     if let Ok(value) = cbor::decode_known::<T>(body) {
         let again = cbor::encode(&value);
         assert!(cbor::decode_exact::<T>(&again).is_ok_and(|same| same == value));
+    }
+}
+
+/// What a PIV card answers, or what pretends to be one.
+pub fn piv_answer(data: &[u8]) {
+    let _ = piv::tlv::list(data);
+    let _ = piv::metadata::SlotMetadata::parse(data);
+    let _ = piv::metadata::PinMetadata::parse(data);
+    let _ = piv::metadata::ManagementMetadata::parse(data);
+    for number in [0x05, 0x07, 0x11, 0x14, 0x16, 0xe0] {
+        if let Ok(key) = piv::metadata::public_key(data, number) {
+            assert!(key.key_type().is_some());
+        }
+    }
+    if let Ok(der) = piv::certificate::unpack(data) {
+        let _ = piv::certificate::public_key(der);
+    }
+    let _ = piv::certificate::public_key(data);
+    let _ = piv::certificate::attested_policies(data);
+    let _ = piv::identity::by_chuid(data);
+    let _ = piv::identity::Version::parse(data);
+    let _ = piv::identity::serial(data);
+    let _ = piv::management_key::AdminData::parse(data);
+    let _ = piv::management_key::protected_key(data);
+    if let Ok((r, s)) = piv::signature::ecdsa(data) {
+        assert!(r.len() + s.len() < data.len());
+    }
+    if let Ok(note) = piv::note::Note::parse(data) {
+        assert_eq!(piv::note::Note::parse(&note.to_object()), Ok(note));
+    }
+    // The answers of a card in pieces, each behind its length.
+    let mut rest = data;
+    let command = piv::apdu::Command::new(0xcb, 0x3f, 0xff);
+    let answer = piv::apdu::exchange(&command, |_| {
+        let (length, behind) = rest.split_first().ok_or(())?;
+        let (piece, behind) = behind.split_at_checked(usize::from(*length)).ok_or(())?;
+        rest = behind;
+        Ok::<_, ()>(piece.to_vec().into())
+    });
+    if let Ok(answer) = answer {
+        assert!(answer.data.len() <= piv::apdu::MOST_ANSWER && answer.status.more().is_none());
     }
 }
 

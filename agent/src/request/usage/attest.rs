@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use der::{Decode, Encode};
 use keyward_backend::message::{self, Outcome, Work};
 use keyward_protocol::attestation::tpm::{Certify, Public};
 use keyward_protocol::attestation::{
@@ -9,6 +10,7 @@ use keyward_protocol::attestation::{
 };
 use keyward_protocol::operation::{Attest, Attested, GetAttestationKey, TokenAttestationKey};
 use keyward_protocol::{CoseKey, ErrorCode, Failure};
+use x509_cert::Certificate;
 
 use super::place::Repeat;
 use super::{misbehaved, numbered};
@@ -83,8 +85,10 @@ impl With<'_> {
 /// Whether a statement is about this key, and made for this nonce. Whether it is true, a verifier
 /// decides.
 fn is_about(statement: &Statement, key: &CoseKey, data: &[u8; 32]) -> bool {
-    let Statement::Tpm(statement) = statement else {
-        return false;
+    let statement = match statement {
+        Statement::Tpm(statement) => statement,
+        Statement::Piv(statement) => return certified(&statement.certificate) == Some(key.clone()),
+        _ => return false,
     };
     let public = Public::parse(&statement.public);
     let certify = Certify::parse(&statement.attest);
@@ -93,4 +97,12 @@ fn is_about(statement: &Statement, key: &CoseKey, data: &[u8; 32]) -> bool {
             && certify
                 .is_ok_and(|certify| certify.name == public.name && certify.qualifying_data == data)
     })
+}
+
+/// The key that a certificate is of.
+fn certified(der: &[u8]) -> Option<CoseKey> {
+    let certificate = Certificate::from_der(der).ok()?;
+    let tbs = certificate.tbs_certificate();
+    let spki = tbs.subject_public_key_info().to_der().ok()?;
+    CoseKey::from_spki(&spki).ok()
 }

@@ -1,0 +1,348 @@
+//! The card's management key, which writes keys and objects: proving it, and keeping it where
+//! Yubico's tools keep it, so that they go on working.
+//!
+//! ykman and yubico-piv-tool can put a random management key into the object of printed information,
+//! which the card shows only with the PIN, and say so in an object of their own ("admin data").
+
+use aes::cipher::{Array, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
+use keyward_backend::BackendError;
+use keyward_protocol::SecretBytes;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::Piv;
+use super::apdu::Command;
+use super::card::{Card, instruction as ins};
+use super::failure::{Failure, Progress, malformed};
+use super::metadata::{ManagementMetadata, MetadataError};
+use super::status::Status;
+use super::tlv;
+use crate::emsa::fill;
+
+/// The key reference of the management key.
+const MANAGEMENT: u8 = 0x9b;
+/// Printed information, which the card shows with the PIN.
+pub(super) const PRINTED: u32 = 0x5f_c109;
+/// What Yubico's tools write about the management key.
+pub(super) const ADMIN_DATA: u32 = 0x5f_ff00;
+/// The flag in it that the key is in the printed information.
+const IS_PROTECTED: u8 = 0x02;
+
+/// The management key of the factory.
+const FACTORY: [u8; 24] = [
+    1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8,
+];
+
+/// The cipher of a management key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names of SP 800-78-4")]
+pub enum Cipher {
+    TripleDes,
+    Aes128,
+    Aes192,
+    Aes256,
+}
+
+impl Cipher {
+    /// The cipher of its number (SP 800-78-4 Table 6-2).
+    #[must_use]
+    pub const fn new(number: u8) -> Option<Self> {
+        match number {
+            0x00 | 0x03 => Some(Self::TripleDes),
+            0x08 => Some(Self::Aes128),
+            0x0a => Some(Self::Aes192),
+            0x0c => Some(Self::Aes256),
+            _ => None,
+        }
+    }
+
+    const fn number(self) -> u8 {
+        match self {
+            Self::TripleDes => 0x03,
+            Self::Aes128 => 0x08,
+            Self::Aes192 => 0x0a,
+            Self::Aes256 => 0x0c,
+        }
+    }
+
+    const fn key_length(self) -> usize {
+        match self {
+            Self::Aes128 => 16,
+            Self::TripleDes | Self::Aes192 => 24,
+            Self::Aes256 => 32,
+        }
+    }
+
+    /// The length of a challenge.
+    pub(super) const fn block_length(self) -> usize {
+        match self {
+            Self::TripleDes => 8,
+            _ => 16,
+        }
+    }
+
+    /// One block; `None` for a key or a block of another length.
+    fn block(self, key: &SecretBytes, block: &[u8], direction: Direction) -> Option<Vec<u8>> {
+        macro_rules! with {
+            ($cipher:ty) => {{
+                let cipher = <$cipher>::new_from_slice(key.expose()).ok()?;
+                let mut block = Array::try_from(block).ok()?;
+                match direction {
+                    Direction::Encrypt => cipher.encrypt_block(&mut block),
+                    Direction::Decrypt => cipher.decrypt_block(&mut block),
+                }
+                Some(block.to_vec())
+            }};
+        }
+        match self {
+            Self::TripleDes => with!(des::TdesEde3),
+            Self::Aes128 => with!(aes::Aes128),
+            Self::Aes192 => with!(aes::Aes192),
+            Self::Aes256 => with!(aes::Aes256),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Direction {
+    Encrypt,
+    Decrypt,
+}
+
+/// What Yubico's tools say about the management key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AdminData {
+    /// What is kept as it is, beside the flags.
+    others: Vec<(u32, Vec<u8>)>,
+    flags: u8,
+}
+
+impl AdminData {
+    /// Parses the content of the object.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn parse(object: &[u8]) -> Result<Self, MetadataError> {
+        let mut data = Self::default();
+        for one in tlv::list(tlv::only(object, 0x80)?)? {
+            match (one.tag, one.value) {
+                (0x81, [flags]) => data.flags = *flags,
+                (0x81, _) => return Err(MetadataError::Value(0x81)),
+                (tag, value) => data.others.push((tag, value.to_vec())),
+            }
+        }
+        Ok(data)
+    }
+
+    fn to_object(&self) -> Vec<u8> {
+        let mut data = tlv::of(0x81, &[self.flags]);
+        for (tag, value) in &self.others {
+            tlv::put(*tag, value, &mut data);
+        }
+        tlv::of(0x80, &data)
+    }
+
+    /// Whether the management key is in the printed information.
+    #[must_use]
+    pub const fn is_protected(&self) -> bool {
+        self.flags & IS_PROTECTED != 0
+    }
+
+    /// Whether it is made from the PIN: what ykman did before it kept it.
+    #[must_use]
+    pub fn is_derived(&self) -> bool {
+        self.others.iter().any(|(tag, _)| *tag == 0x82)
+    }
+
+    fn protect(&mut self) {
+        self.flags |= IS_PROTECTED;
+        self.others.retain(|(tag, _)| *tag != 0x82);
+    }
+}
+
+/// The management key in the content of the printed information.
+///
+/// # Errors
+/// There is none.
+pub fn protected_key(object: &[u8]) -> Result<SecretBytes, MetadataError> {
+    let key = tlv::get(tlv::only(object, 0x88)?, 0x89)?;
+    match key.len() {
+        16 | 24 | 32 => Ok(SecretBytes::copy_from(key)),
+        _ => Err(MetadataError::Value(0x89)),
+    }
+}
+
+impl Piv {
+    /// Proves the management key, whichever it is: the one that the PIN opens, or the factory's.
+    pub(super) fn manage(&self, card: &mut Card<'_>) -> Result<(), Failure> {
+        let metadata = card.management_metadata()?;
+        let cipher = cipher_of(metadata.as_ref())?;
+        let admin = card.admin_data()?;
+        let is_factory = metadata.map(|metadata| metadata.is_default);
+        if is_factory != Some(true)
+            && let Some(key) = self.read_protected(card, admin.as_ref())?
+            && card.prove(cipher, &key)?
+        {
+            return Ok(());
+        }
+        // Without metadata it is tried: wrong management keys are not counted.
+        let factory = SecretBytes::copy_from(&FACTORY);
+        if is_factory != Some(false)
+            && cipher.key_length() == FACTORY.len()
+            && card.prove(cipher, &factory)?
+        {
+            return Ok(());
+        }
+        let why = match admin.is_some_and(|admin| admin.is_derived()) {
+            true => "it is made from the PIN, as ykman did long ago",
+            false => "it is none that keyward knows",
+        };
+        Err(BackendError::Refused(format!(
+            "the card's management key is wanted, and {why}; \
+             `ykman piv access change-management-key --generate --protect` puts one under the PIN"
+        ))
+        .into())
+    }
+
+    /// The management key that the card shows with the PIN.
+    fn read_protected(
+        &self,
+        card: &mut Card<'_>,
+        admin: Option<&AdminData>,
+    ) -> Result<Option<SecretBytes>, Failure> {
+        // Where a change was interrupted, the key is there and the flag is not yet.
+        let may_be = admin.is_none_or(|admin| admin.is_protected() || !admin.is_derived());
+        if !may_be || card.version.is_none() {
+            return Ok(None);
+        }
+        self.verify_again(card)?;
+        let object = card.object(PRINTED)?;
+        Ok(object.and_then(|object| protected_key(&object).ok()))
+    }
+
+    /// Puts a new random management key into force, and under the PIN, which is verified.
+    pub(super) fn protect(&self, card: &mut Card<'_>) -> Result<(), Failure> {
+        let aes = card
+            .version
+            .is_some_and(|version| version.is_at_least(5, 4));
+        // As long as the one of the factory: older tools read no other.
+        let cipher = match aes {
+            true => Cipher::Aes192,
+            false => Cipher::TripleDes,
+        };
+        let mut key = SecretBytes::zeroed(cipher.key_length());
+        fill(key.expose_mut())?;
+        let mut admin = card.admin_data()?.unwrap_or_default();
+        admin.protect();
+        card.progress = Progress::Key;
+        // First where it can be read, then in force, then said: `manage` finds it in between.
+        let printed = Zeroizing::new(tlv::of(0x88, &tlv::of(0x89, key.expose())));
+        card.put_object(PRINTED, &printed)?;
+        let mut data = Vec::with_capacity(40);
+        data.push(cipher.number());
+        tlv::put(u32::from(MANAGEMENT), key.expose(), &mut data);
+        let command = Command::with(ins::SET_MANAGEMENT_KEY, 0xff, 0xff, data);
+        card.done(&command, "take a new management key")?;
+        card.put_object(ADMIN_DATA, &admin.to_object())
+    }
+}
+
+fn cipher_of(metadata: Option<&ManagementMetadata>) -> Result<Cipher, Failure> {
+    match metadata {
+        None => Ok(Cipher::TripleDes),
+        Some(metadata) => Cipher::new(metadata.algorithm)
+            .ok_or_else(|| malformed("its management key has an unknown algorithm")),
+    }
+}
+
+impl Card<'_> {
+    /// What the card says about its management key; `None` from one that does not say it.
+    pub(super) fn management_metadata(&mut self) -> Result<Option<ManagementMetadata>, Failure> {
+        if !self.version.is_some_and(|version| version.has_metadata()) {
+            return Ok(None);
+        }
+        let answer = self.send(&Command::new(ins::GET_METADATA, 0, MANAGEMENT))?;
+        match answer.status {
+            Status::SUCCESS => Ok(Some(ManagementMetadata::parse(&answer.data)?)),
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) fn management_cipher(&mut self) -> Result<Cipher, Failure> {
+        cipher_of(self.management_metadata()?.as_ref())
+    }
+
+    fn admin_data(&mut self) -> Result<Option<AdminData>, Failure> {
+        if self.version.is_none() {
+            return Ok(None);
+        }
+        let object = self.object(ADMIN_DATA)?;
+        Ok(object.and_then(|object| AdminData::parse(&object).ok()))
+    }
+
+    /// Proves the management key, and has the card prove it, too (SP 800-73-4 Part 2 §A.1.2);
+    /// `false` where the card has another.
+    fn prove(&mut self, cipher: Cipher, key: &SecretBytes) -> Result<bool, Failure> {
+        if key.len() != cipher.key_length() {
+            return Ok(false);
+        }
+        let answer = self.authenticate_management(cipher, &tlv::of(0x80, &[]))?;
+        if !answer.status.is_success() {
+            return Err(answer
+                .status
+                .error("begin to prove the management key")
+                .into());
+        }
+        let witness = tlv::only(tlv::only(&answer.data, 0x7c)?, 0x80)?;
+        let block = |bytes: &[u8], direction| {
+            cipher
+                .block(key, bytes, direction)
+                .ok_or_else(|| malformed("its challenge has another length"))
+        };
+        let proof = Zeroizing::new(block(witness, Direction::Decrypt)?);
+        let mut challenge = vec![0; cipher.block_length()];
+        fill(&mut challenge)?;
+        let mut template = tlv::of(0x80, &proof);
+        tlv::put(0x81, &challenge, &mut template);
+        let answer = self.authenticate_management(cipher, &template)?;
+        if !answer.status.is_success() {
+            return Ok(false);
+        }
+        let response = tlv::only(tlv::only(&answer.data, 0x7c)?, 0x82)?;
+        let expected = Zeroizing::new(block(&challenge, Direction::Encrypt)?);
+        self.managed = true;
+        match bool::from(expected.ct_eq(response)) {
+            true => Ok(true),
+            false => Err(malformed("it does not know its own management key")),
+        }
+    }
+
+    fn authenticate_management(
+        &mut self,
+        cipher: Cipher,
+        template: &[u8],
+    ) -> Result<super::apdu::Answer, Failure> {
+        self.send(&Command::with(
+            ins::GENERAL_AUTHENTICATE,
+            cipher.number(),
+            MANAGEMENT,
+            tlv::of(0x7c, template),
+        ))
+    }
+
+    /// A challenge: random bytes of the card's.
+    pub(super) fn challenge(&mut self, cipher: Cipher) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let answer = self.authenticate_management(cipher, &tlv::of(0x81, &[]))?;
+        if !answer.status.is_success() {
+            return Err(answer.status.error("make a challenge").into());
+        }
+        let challenge = tlv::only(tlv::only(&answer.data, 0x7c)?, 0x81)?;
+        match challenge.len() == cipher.block_length() {
+            true => Ok(Zeroizing::new(challenge.to_vec())),
+            false => Err(malformed("its challenge has another length")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

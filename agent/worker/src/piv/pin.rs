@@ -1,0 +1,310 @@
+//! The PIN: asked once, kept for a time, and never sent a second time after it was refused.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use keyward_backend::message::ChangePin;
+use keyward_backend::token::PinTries;
+use keyward_backend::{BackendError, Result, TokenReport};
+use keyward_protocol::SecretBytes;
+use keyward_protocol::piv::PinPolicy;
+use zeroize::Zeroizing;
+
+use super::Piv;
+use super::apdu::Command;
+use super::card::{Card, PIN, instruction as ins};
+use super::failure::{Failure, Progress};
+use super::key::Key;
+use super::metadata::PinMetadata;
+use super::status::Status;
+
+/// A PIN is as long as this on the wire (SP 800-73-4 Part 2 §2.4.3).
+const LENGTH: usize = 8;
+/// The shortest that can be set.
+const LEAST: usize = 6;
+
+/// The PIN while a login is in force.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    held: Mutex<Held>,
+    changed: Condvar,
+    /// For how long a login is in force.
+    lasts: Option<Duration>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    pin: Option<SecretBytes>,
+    until: Option<Instant>,
+    /// What the card refused last. It is not sent again.
+    refused: Option<SecretBytes>,
+}
+
+impl Keeper {
+    pub(super) fn new(lasts: Option<Duration>) -> Self {
+        Self {
+            held: Mutex::default(),
+            changed: Condvar::new(),
+            lasts,
+        }
+    }
+
+    /// Keeps the PIN that the card took just now.
+    pub(super) fn keep(&self, pin: &SecretBytes) {
+        let mut held = self.lock();
+        held.until = self
+            .lasts
+            .and_then(|lasts| Instant::now().checked_add(lasts));
+        held.pin = Some(SecretBytes::copy_from(pin.expose()));
+        held.refused = None;
+        self.changed.notify_all();
+    }
+
+    /// Ends the login.
+    pub(super) fn forget(&self) {
+        let mut held = self.lock();
+        held.pin = None;
+        held.until = None;
+    }
+
+    /// Forgets everything: there is another card, or the same one again.
+    pub(super) fn forget_card(&self) {
+        *self.lock() = Held::default();
+    }
+
+    /// Ends the login with a PIN that the card has refused.
+    fn refuse(&self, pin: &SecretBytes) {
+        self.forget();
+        self.lock().refused = Some(SecretBytes::copy_from(pin.expose()));
+    }
+
+    /// Whether the card has refused this PIN.
+    fn was_refused(&self, pin: &SecretBytes) -> bool {
+        self.lock().refused.as_ref() == Some(pin)
+    }
+
+    /// A copy of the PIN, for one use.
+    pub(super) fn get(&self) -> Result<SecretBytes> {
+        let mut held = self.lock();
+        if held.until.is_some_and(|until| until <= Instant::now()) {
+            held.pin = None;
+        }
+        match &held.pin {
+            Some(pin) => Ok(SecretBytes::copy_from(pin.expose())),
+            None => Err(BackendError::LoginRequired),
+        }
+    }
+
+    /// Whether a login is in force.
+    pub(super) fn is_held(&self) -> bool {
+        self.get().is_ok()
+    }
+
+    /// Wipes the PIN when its time is over, without anybody asking for it, and says so.
+    pub(super) fn watch(&self, mut expired: impl FnMut()) -> ! {
+        let mut held = self.lock();
+        loop {
+            let now = Instant::now();
+            match held.until {
+                Some(until) if until <= now => {
+                    held.pin = None;
+                    held.until = None;
+                    drop(held);
+                    expired();
+                    held = self.lock();
+                }
+                Some(until) => {
+                    let left = until.saturating_duration_since(now);
+                    let waited = self.changed.wait_timeout(held, left);
+                    held = waited.unwrap_or_else(PoisonError::into_inner).0;
+                }
+                None => {
+                    held = (self.changed.wait(held)).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A PIN as it is sent: padded with FF.
+pub(super) fn padded(pin: &SecretBytes) -> Result<Zeroizing<[u8; LENGTH]>> {
+    let mut padded = Zeroizing::new([0xff; LENGTH]);
+    match padded.get_mut(..pin.len()).filter(|_| !pin.is_empty()) {
+        Some(place) => place.copy_from_slice(pin.expose()),
+        None => {
+            return Err(BackendError::Invalid(format!(
+                "a PIN or PUK of a PIV card has 1 to {LENGTH} bytes; it was not sent, and no try was spent"
+            )));
+        }
+    }
+    Ok(padded)
+}
+
+/// That a PIN or PUK can be set.
+pub(super) fn check_new(pin: &SecretBytes) -> Result<()> {
+    match (LEAST..=LENGTH).contains(&pin.len()) && !pin.expose().contains(&0xff) {
+        true => Ok(()),
+        false => Err(BackendError::Invalid(format!(
+            "a new PIN or PUK of a PIV card must have {LEAST} to {LENGTH} bytes"
+        ))),
+    }
+}
+
+impl Card<'_> {
+    /// What the card says about PIN or PUK; `None` from one that does not say it.
+    pub(super) fn pin_metadata(
+        &mut self,
+        reference: u8,
+    ) -> std::result::Result<Option<PinMetadata>, Failure> {
+        if !self.version.is_some_and(|version| version.has_metadata()) {
+            return Ok(None);
+        }
+        let command = Command::new(ins::GET_METADATA, 0, reference);
+        let answer = self.send(&command)?;
+        match answer.status {
+            Status::SUCCESS => Ok(Some(PinMetadata::parse(&answer.data)?)),
+            _ => Ok(None),
+        }
+    }
+
+    /// What the card says about tries at its PIN.
+    pub(super) fn pin_tries(&mut self) -> std::result::Result<PinTries, Failure> {
+        let metadata = self.pin_metadata(PIN)?;
+        let left = match metadata {
+            Some(metadata) => Some(metadata.left),
+            None => self.tries()?,
+        };
+        let total = metadata.map_or(3, |metadata| metadata.total);
+        Ok(match left {
+            Some(0) => PinTries::Blocked,
+            Some(1) => PinTries::Final,
+            Some(left) if left < total => PinTries::Low,
+            _ => PinTries::Unknown,
+        })
+    }
+
+    /// CHANGE REFERENCE DATA or RESET RETRY COUNTER: both prove one secret and set another.
+    pub(super) fn change_reference(
+        &mut self,
+        instruction: u8,
+        reference: u8,
+        old: &SecretBytes,
+        new: &SecretBytes,
+    ) -> std::result::Result<(), Failure> {
+        let (old, new) = (padded(old)?, padded(new)?);
+        let data = [old.as_slice(), new.as_slice()].concat();
+        self.progress = self.progress.max(Progress::Pin);
+        let status = self
+            .send(&Command::with(instruction, 0, reference, data))?
+            .status;
+        match (status, status.tries()) {
+            (Status::SUCCESS, _) => {
+                self.may_be_verified();
+                Ok(())
+            }
+            (_, Some(0)) => Err(BackendError::PinBlocked.into()),
+            (_, Some(_)) => Err(BackendError::PinIncorrect.into()),
+            (Status::INCORRECT_DATA | Status::WRONG_LENGTH, None) => Err(BackendError::Invalid(
+                "the card does not take the new PIN or PUK; it may want more kinds of characters"
+                    .to_owned(),
+            )
+            .into()),
+            (status, None) => Err(status.error("change it").into()),
+        }
+    }
+}
+
+impl Piv {
+    pub(super) fn log_in(&self, pin: &SecretBytes) -> Result<TokenReport> {
+        padded(pin)?;
+        self.with_card(|card, _| {
+            if !self.pins.is_held() {
+                self.verify_first(card, pin)?;
+            }
+            self.report(card)
+        })
+    }
+
+    fn verify_first(
+        &self,
+        card: &mut Card<'_>,
+        pin: &SecretBytes,
+    ) -> std::result::Result<(), Failure> {
+        let tries = card.pin_tries()?;
+        if tries == PinTries::Blocked {
+            return Err(BackendError::PinBlocked.into());
+        }
+        if self.pins.was_refused(pin) && tries != PinTries::Unknown {
+            return Err(BackendError::PinIncorrect.into());
+        }
+        self.send_pin(card, pin)?;
+        self.pins.keep(pin);
+        Ok(())
+    }
+
+    /// Verifies the PIN for a use of a key, if the key wants it, right before that use.
+    pub(super) fn unlock(
+        &self,
+        card: &mut Card<'_>,
+        key: &Key,
+    ) -> std::result::Result<(), Failure> {
+        match key.pin_policy {
+            PinPolicy::Never => Ok(()),
+            PinPolicy::Once | PinPolicy::Always => self.verify_again(card),
+        }
+    }
+
+    /// Verifies the PIN of the login that is in force.
+    pub(super) fn verify_again(&self, card: &mut Card<'_>) -> std::result::Result<(), Failure> {
+        let pin = self.pins.get()?;
+        // Somebody else may have spent tries, or changed the PIN: the last try is a person's to spend.
+        match card.tries()? {
+            Some(0) => {
+                self.pins.forget();
+                return Err(BackendError::PinBlocked.into());
+            }
+            Some(1) => {
+                self.pins.forget();
+                return Err(BackendError::LoginRequired.into());
+            }
+            _ => {}
+        }
+        match self.send_pin(card, &pin) {
+            // It was right before; somebody has changed it.
+            Err(Failure::Answer(BackendError::PinIncorrect)) => {
+                Err(BackendError::LoginRequired.into())
+            }
+            sent => sent,
+        }
+    }
+
+    fn send_pin(&self, card: &mut Card<'_>, pin: &SecretBytes) -> std::result::Result<(), Failure> {
+        let verified = card.verify(pin);
+        if let Err(Failure::Answer(BackendError::PinIncorrect | BackendError::PinBlocked)) =
+            verified
+        {
+            self.pins.refuse(pin);
+        }
+        verified
+    }
+
+    pub(super) fn set_pin(&self, change: &ChangePin) -> Result<TokenReport> {
+        padded(&change.old)?;
+        check_new(&change.new)?;
+        self.with_card(|card, _| {
+            let was_held = self.pins.is_held();
+            card.change_reference(ins::CHANGE_REFERENCE_DATA, PIN, &change.old, &change.new)?;
+            if was_held {
+                self.pins.keep(&change.new);
+            }
+            self.report(card)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

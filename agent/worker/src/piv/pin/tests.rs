@@ -1,0 +1,75 @@
+#![allow(clippy::unwrap_used)]
+
+use std::sync::mpsc;
+
+use super::*;
+
+fn secret(text: &[u8]) -> SecretBytes {
+    SecretBytes::copy_from(text)
+}
+
+#[test]
+fn a_pin_is_padded_with_ff() {
+    assert_eq!(*padded(&secret(b"123456")).unwrap(), *b"123456\xff\xff");
+    assert_eq!(*padded(&secret(b"12345678")).unwrap(), *b"12345678");
+    for other in [b"".as_slice(), b"123456789"] {
+        assert!(matches!(
+            padded(&secret(other)),
+            Err(BackendError::Invalid(_))
+        ));
+    }
+}
+
+#[test]
+fn a_new_pin_has_six_to_eight_bytes() {
+    for (pin, fits) in [
+        (b"12345".as_slice(), false),
+        (b"123456", true),
+        (b"12345678", true),
+        (b"123456789", false),
+        (b"12345\xff", false),
+    ] {
+        assert_eq!(check_new(&secret(pin)).is_ok(), fits, "{pin:?}");
+    }
+}
+
+#[test]
+fn a_pin_is_held_until_it_is_forgotten() {
+    let keeper = Keeper::new(None);
+    assert_eq!(keeper.get(), Err(BackendError::LoginRequired));
+    keeper.keep(&secret(b"123456"));
+    assert_eq!(keeper.get(), Ok(secret(b"123456")));
+    keeper.forget();
+    assert!(!keeper.is_held());
+}
+
+#[test]
+fn a_pin_whose_time_is_over_is_not_given() {
+    let keeper = Keeper::new(Some(Duration::ZERO));
+    keeper.keep(&secret(b"123456"));
+    assert_eq!(keeper.get(), Err(BackendError::LoginRequired));
+}
+
+#[test]
+fn a_pin_is_wiped_when_its_time_is_over() {
+    let keeper: &'static Keeper = Box::leak(Box::new(Keeper::new(Some(Duration::from_millis(1)))));
+    let (expired, expires) = mpsc::channel();
+    std::thread::spawn(move || keeper.watch(|| expired.send(()).unwrap()));
+    keeper.keep(&secret(b"123456"));
+    expires.recv_timeout(Duration::from_secs(60)).unwrap();
+    assert!(keeper.lock().pin.is_none());
+}
+
+#[test]
+fn a_refused_pin_is_known_until_another_is_taken() {
+    let keeper = Keeper::new(None);
+    keeper.keep(&secret(b"123456"));
+    keeper.refuse(&secret(b"654321"));
+    assert!(!keeper.is_held());
+    assert!(keeper.was_refused(&secret(b"654321")) && !keeper.was_refused(&secret(b"123456")));
+    keeper.keep(&secret(b"123456"));
+    assert!(!keeper.was_refused(&secret(b"654321")));
+    keeper.refuse(&secret(b"654321"));
+    keeper.forget_card();
+    assert!(!keeper.was_refused(&secret(b"654321")));
+}

@@ -1,0 +1,138 @@
+//! What belongs to the card as a whole: PUK, management key, and back to the factory.
+
+use keyward_backend::message::{ChangePuk, UnblockPin};
+use keyward_backend::token::Protection;
+use keyward_backend::{BackendError, Result, TokenReport};
+use keyward_protocol::SecretBytes;
+
+use super::Piv;
+use super::apdu::Command;
+use super::card::{Card, PIN, instruction as ins};
+use super::failure::{Failure, Progress, malformed};
+use super::pin::{check_new, padded};
+
+/// The PUK of the PIV application, as a key reference.
+const PUK: u8 = 0x81;
+/// More tries than any counter has.
+const MOST_TRIES: u32 = 256;
+/// What blocks PIN and PUK: eight bytes FF, which no person's PIN is.
+const NOBODYS: [u8; 8] = [0xff; 8];
+
+impl Piv {
+    pub(super) fn set_puk(&self, change: &ChangePuk) -> Result<TokenReport> {
+        padded(&change.old)?;
+        check_new(&change.new)?;
+        self.with_card(|card, _| {
+            card.check_puk(change.last_try)?;
+            let (old, new) = (&change.old, &change.new);
+            card.change_reference(ins::CHANGE_REFERENCE_DATA, PUK, old, new)?;
+            self.report(card)
+        })
+    }
+
+    pub(super) fn unblock(&self, unblock: &UnblockPin) -> Result<TokenReport> {
+        padded(&unblock.puk)?;
+        check_new(&unblock.new)?;
+        self.with_card(|card, _| {
+            card.check_puk(unblock.last_try)?;
+            let (puk, new) = (&unblock.puk, &unblock.new);
+            card.change_reference(ins::RESET_RETRY_COUNTER, PIN, puk, new)?;
+            // What was kept is the PIN of before.
+            self.pins.forget_card();
+            self.report(card)
+        })
+    }
+
+    pub(super) fn renew_management_key(&self) -> Result<TokenReport> {
+        self.pins.get()?;
+        self.with_card(|card, _| {
+            self.manage(card)?;
+            self.verify_again(card)?;
+            self.protect(card)?;
+            self.report(card)
+        })
+    }
+
+    /// Brings the card back to how it left the factory. It does that only with PIN and PUK blocked, so
+    /// both are blocked first, by what is nobody's.
+    pub(super) fn back_to_factory(&self) -> Result<TokenReport> {
+        self.with_card(|card, cache| {
+            if card.version.is_none() {
+                return Err(BackendError::MechanismInvalid(
+                    "only a card with Yubico's extensions can be reset".to_owned(),
+                )
+                .into());
+            }
+            card.progress = Progress::Key;
+            self.pins.forget_card();
+            cache.clear();
+            card.block_pin()?;
+            card.block_puk()?;
+            card.done(&Command::new(ins::RESET, 0, 0), "go back to the factory")?;
+            self.report(card)
+        })
+    }
+}
+
+impl Card<'_> {
+    /// Whether PIN, PUK and management key are others than every card has from the factory; `None`
+    /// from a card that does not say it. No try is spent to find it out.
+    pub(super) fn secrets(&mut self) -> std::result::Result<Option<Protection>, Failure> {
+        let pin = self.pin_metadata(PIN)?.map(|pin| pin.is_default);
+        let puk = self.pin_metadata(PUK)?.map(|puk| puk.is_default);
+        let management = self.management_metadata()?.map(|key| key.is_default);
+        let all = [("PIN", pin), ("PUK", puk), ("management key", management)];
+        if all.iter().all(|(_, is_default)| is_default.is_none()) {
+            return Ok(None);
+        }
+        let factory = all
+            .iter()
+            .filter(|(_, is_default)| *is_default == Some(true));
+        let names: Vec<_> = factory.map(|(name, _)| *name).collect();
+        Ok(Some(Protection {
+            name: "card secrets".to_owned(),
+            holds: names.is_empty(),
+            detail: Some(format!("of the factory still: {}", names.join(", ")))
+                .filter(|_| !names.is_empty()),
+        }))
+    }
+
+    /// That the PUK may be sent: its last try is a person's to spend. A card before firmware 5.3 does
+    /// not say how many are left.
+    fn check_puk(&mut self, last_try: bool) -> std::result::Result<(), Failure> {
+        match self.pin_metadata(PUK)?.map(|puk| puk.left) {
+            Some(0) => Err(BackendError::PinBlocked.into()),
+            Some(1) if !last_try => Err(BackendError::LastTry.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn block_pin(&mut self) -> std::result::Result<(), Failure> {
+        for _ in 0..MOST_TRIES {
+            let command = Command::with(ins::VERIFY, 0, PIN, NOBODYS.to_vec());
+            let status = self.send(&command)?.status;
+            match status.tries() {
+                Some(0) => return Ok(()),
+                Some(_) => {}
+                None => return Err(status.error("count a wrong PIN").into()),
+            }
+        }
+        Err(malformed("its PIN does not block"))
+    }
+
+    fn block_puk(&mut self) -> std::result::Result<(), Failure> {
+        let nobodys = SecretBytes::copy_from(&NOBODYS);
+        // One that could be set: a card may look at it before it counts.
+        let new = SecretBytes::copy_from(b"00000000");
+        for _ in 0..MOST_TRIES {
+            let changed = self.change_reference(ins::RESET_RETRY_COUNTER, PIN, &nobodys, &new);
+            match changed {
+                Err(Failure::Answer(BackendError::PinBlocked)) => return Ok(()),
+                Err(Failure::Answer(BackendError::PinIncorrect)) => {}
+                Err(failure) => return Err(failure),
+                Ok(()) => return Err(malformed("its PUK is nobody's")),
+            }
+        }
+        Err(malformed("its PUK does not block"))
+    }
+}
