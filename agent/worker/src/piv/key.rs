@@ -83,6 +83,7 @@ impl Cache {
             let same = place.thumbprint.is_none_or(|wanted| wanted == thumbprint);
             return match same {
                 true => Ok(key),
+                false if key.is_overwritten() => Err(BackendError::KeyNotFound.into()),
                 false => Err(BackendError::KeyChanged(format!(
                     "slot {} of the card has another key by now, and it was not used",
                     place.slot
