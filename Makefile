@@ -103,6 +103,9 @@ man_pages  := $(wildcard docs/man/*.1 docs/man/*.5 docs/man/*.7 docs/man/*.8)
 units      := $(wildcard systemd/system/* systemd/user/*)
 dropins    := $(wildcard systemd/sysusers.d/*.conf systemd/tmpfiles.d/*.conf)
 rules      := $(wildcard udev/*.rules)
+# polkit reads /usr/local/share from version 124 on only.
+polkitdir  := $(DESTDIR)$(if $(filter /usr,$(PREFIX)),/usr/share,/etc)/polkit-1/rules.d
+polkit     := $(wildcard polkit/*.rules)
 
 .PHONY: install
 install: $(BINS:%=$(RELEASE)/%) ## install what `make build` built, below PREFIX
@@ -116,6 +119,7 @@ install: $(BINS:%=$(RELEASE)/%) ## install what `make build` built, below PREFIX
 	$(if $(units),$(foreach unit,$(units),install -D -m 0644 $(unit) $(libdir)/$(unit) &&) true)
 	$(if $(dropins),$(foreach file,$(dropins),install -D -m 0644 $(file) $(libdir)/$(file:systemd/%=%) &&) true)
 	$(if $(rules),$(foreach file,$(rules),install -D -m 0644 $(file) $(libdir)/$(file:udev/%=udev/rules.d/%) &&) true)
+	$(if $(polkit),$(foreach file,$(polkit),install -D -m 0644 $(file) $(polkitdir)/$(notdir $(file)) &&) true)
 
 .PHONY: uninstall
 uninstall: ## remove what `make install` installed
@@ -124,6 +128,7 @@ uninstall: ## remove what `make install` installed
 	$(if $(units),$(foreach unit,$(units),rm -f $(libdir)/$(unit) &&) true)
 	$(if $(dropins),$(foreach file,$(dropins),rm -f $(libdir)/$(file:systemd/%=%) &&) true)
 	$(if $(rules),$(foreach file,$(rules),rm -f $(libdir)/$(file:udev/%=udev/rules.d/%) &&) true)
+	$(if $(polkit),$(foreach file,$(polkit),rm -f $(polkitdir)/$(notdir $(file)) &&) true)
 	rmdir $(libexecdir) 2>/dev/null || true
 
 $(BINS:%=$(RELEASE)/%):

@@ -269,16 +269,20 @@ impl Token {
             State::Starting => (LoginState::Starting, None),
             State::Absent(why) => (LoginState::Absent, Some(why.clone())),
             State::Changed(what) => (LoginState::Changed, Some(what.clone())),
-            State::Locked(why) => (LoginState::Locked, why.clone()),
+            State::Locked(why) => (LoginState::Locked, self.with_warnings([why.clone(), None])),
             State::Ready => {
                 let notes = [self.note.borrow().clone(), self.lost.borrow().clone()];
-                let notes: Vec<_> = notes.into_iter().flatten().collect();
-                (
-                    LoginState::Unlocked,
-                    (!notes.is_empty()).then(|| notes.join("; ")),
-                )
+                (LoginState::Unlocked, self.with_warnings(notes))
             }
         }
+    }
+
+    /// What is told, and behind it what the token itself warns of.
+    fn with_warnings(&self, told: [Option<String>; 2]) -> Option<String> {
+        let report = self.report.borrow();
+        let warnings = report.iter().flat_map(|report| report.warnings.clone());
+        let all: Vec<_> = told.into_iter().flatten().chain(warnings).collect();
+        (!all.is_empty()).then(|| all.join("; "))
     }
 
     /// How near it is to be used: what is smaller comes first.

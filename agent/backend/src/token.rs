@@ -96,6 +96,9 @@ pub struct TokenReport {
     /// For how many seconds more, at the most, the token takes no PIN, where that ends by itself.
     #[n(8)]
     pub lockout_seconds: Option<u64>,
+    /// What a person should change about it, each with what to type.
+    #[n(9)]
+    pub warnings: Vec<String>,
 }
 
 /// A protection of the worker's process.

@@ -85,6 +85,7 @@ mod tests {
             key_types: Vec::new(),
             protections: Vec::new(),
             lockout_seconds: None,
+            warnings: Vec::new(),
         };
         assert!(blocked("chip", &report).hint.unwrap().contains("PUK"));
         report.lockout_seconds = Some(77);

@@ -35,6 +35,7 @@ fn bound_report(report: &mut TokenReport) -> bool {
         algorithms,
         key_types,
         protections,
+        warnings,
         ..
     } = report;
     shorten(label);
@@ -45,6 +46,8 @@ fn bound_report(report: &mut TokenReport) -> bool {
             shorten(detail);
         }
     }
+    warnings.truncate(MOST_ITEMS);
+    warnings.iter_mut().for_each(shorten);
     let names = [&identity.manufacturer, &identity.model, &identity.serial];
     names.iter().all(|name| name.len() <= MOST_NAME)
         && algorithms.len() <= MOST_ITEMS

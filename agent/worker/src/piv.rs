@@ -16,6 +16,7 @@ mod failure;
 mod generate;
 pub mod identity;
 mod import;
+pub(crate) mod init;
 mod key;
 pub mod management_key;
 pub mod metadata;
@@ -151,6 +152,7 @@ impl Piv {
             key_types,
             protections,
             lockout_seconds: None,
+            warnings: init::warnings(card)?,
         })
     }
 }

@@ -5,6 +5,7 @@
 //! stdout, which the module does not get: what it prints goes to stderr.
 
 mod options;
+mod piv;
 mod softhsm;
 mod tpm;
 
@@ -63,6 +64,18 @@ pub fn probe_tpm(tcti: &str, options: &[&str]) -> ExitCode {
 #[must_use]
 pub fn init_tpm(tcti: &str, keys: &str, options: &[&str]) -> ExitCode {
     end(tpm::make(tcti, keys, options).map(|()| None))
+}
+
+/// Prints which readers pcscd has, and which cards are in them; with a serial number that card alone.
+#[must_use]
+pub fn probe_piv(arguments: &[&str]) -> ExitCode {
+    end(piv::look(arguments).map(|()| None))
+}
+
+/// Replaces what a PIV card has from the factory, with the secrets from stdin.
+#[must_use]
+pub fn init_piv(serial: &str, options: &[&str]) -> ExitCode {
+    end(piv::make(serial, options).map(|()| None))
 }
 
 /// The longest line that is read.

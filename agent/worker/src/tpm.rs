@@ -226,6 +226,7 @@ impl Tpm {
             key_types: device.abilities.key_types.clone(),
             protections: self.protections.clone(),
             lockout_seconds: state.lockout.and_then(|lockout| lockout.seconds_left()),
+            warnings: Vec::new(),
         })
     }
 

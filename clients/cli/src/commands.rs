@@ -14,6 +14,7 @@ mod init;
 mod key;
 mod mac;
 mod man;
+mod pcscd;
 mod random;
 mod seal;
 mod sign;

@@ -55,6 +55,18 @@ pub(crate) fn agrees(prompt: &str) -> Result<bool, Error> {
     Ok(typed.eq_ignore_ascii_case("y") || typed.eq_ignore_ascii_case("yes"))
 }
 
+/// Shows something on the terminal alone, whatever stdout is.
+pub(crate) fn show(text: &str) -> Result<(), Error> {
+    terminal()?
+        .write_all(text.as_bytes())
+        .map_err(|e| Error::new(Exit::Fault, "can't write to the terminal").cause(e))
+}
+
+/// Whether there is a terminal.
+pub(crate) fn has_terminal() -> bool {
+    terminal().is_ok()
+}
+
 fn terminal() -> Result<File, Error> {
     File::options()
         .read(true)

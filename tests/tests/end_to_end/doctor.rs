@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::init::Home;
 
 /// What the doctor says of something, as state and words.
-fn of(home: &Home, about: &str) -> Vec<(String, String, String)> {
+pub(crate) fn of(home: &Home, about: &str) -> Vec<(String, String, String)> {
     let output = home.output(&["doctor", "--json"], b"");
     let findings: Value = serde_json::from_slice(&output.stdout).unwrap();
     let findings = findings.as_array().unwrap().clone();
@@ -36,7 +36,7 @@ fn only(home: &Home, about: &str) -> (String, String, String) {
     all.remove(0)
 }
 
-const CONFIG: &str = "home/.config/keyward/keyward.toml";
+pub(crate) const CONFIG: &str = "home/.config/keyward/keyward.toml";
 
 #[test]
 fn on_a_machine_on_which_nothing_is_set_up_it_says_how_to_begin() {

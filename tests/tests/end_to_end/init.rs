@@ -14,16 +14,22 @@ use tempfile::TempDir;
 /// A person's home, in which nothing is.
 pub(crate) struct Home {
     dir: TempDir,
+    environment: Vec<(String, String)>,
 }
 
 impl Home {
     pub(crate) fn new() -> Self {
+        Self::with(Vec::new())
+    }
+
+    /// With variables that its programs have, too.
+    pub(crate) fn with(environment: Vec<(String, String)>) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("kw-init-")
             .tempdir()
             .unwrap();
         fs::create_dir(dir.path().join("run")).unwrap();
-        Self { dir }
+        Self { dir, environment }
     }
 
     pub(crate) fn path(&self, below: &str) -> PathBuf {
@@ -35,6 +41,7 @@ impl Home {
         command
             .args(arguments)
             .env_clear()
+            .envs(self.environment.iter().cloned())
             .env("PATH", std::env::var_os("PATH").unwrap())
             .env("HOME", self.path("home"))
             .env("XDG_RUNTIME_DIR", self.path("run"));

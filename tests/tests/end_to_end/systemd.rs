@@ -108,7 +108,7 @@ fn a_pin_comes_from_a_systemd_credential() {
 }
 
 #[test]
-fn make_installs_and_removes_what_systemd_and_udev_read() {
+fn make_installs_and_removes_what_systemd_udev_and_polkit_read() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let recipe = |target: &str| {
         let output = Command::new("make")
@@ -121,10 +121,11 @@ fn make_installs_and_removes_what_systemd_and_udev_read() {
     };
     let (install, uninstall) = (recipe("install"), recipe("uninstall"));
     let places = [
-        ("systemd/system", "systemd/system"),
-        ("systemd/user", "systemd/user"),
-        ("systemd/sysusers.d", "sysusers.d"),
-        ("udev", "udev/rules.d"),
+        ("systemd/system", "lib/systemd/system"),
+        ("systemd/user", "lib/systemd/user"),
+        ("systemd/sysusers.d", "lib/sysusers.d"),
+        ("udev", "lib/udev/rules.d"),
+        ("polkit", "share/polkit-1/rules.d"),
     ];
     for (source, place) in places {
         let files = std::fs::read_dir(root.join(source)).unwrap();
@@ -132,7 +133,7 @@ fn make_installs_and_removes_what_systemd_and_udev_read() {
         let names: Vec<_> = names.collect();
         assert!(!names.is_empty(), "{source}");
         for name in names {
-            let there = format!("/stage/usr/lib/{place}/{name} ");
+            let there = format!("/stage/usr/{place}/{name} ");
             assert!(
                 install.contains(&format!("{source}/{name} {there}")),
                 "{name}"

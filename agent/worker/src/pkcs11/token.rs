@@ -69,6 +69,7 @@ impl Token {
             key_types: found.mechanisms.key_types(),
             protections: self.protections.clone(),
             lockout_seconds: None,
+            warnings: Vec::new(),
         })
     }
 

@@ -21,8 +21,8 @@ pub(crate) struct Doctor {
 const AFTER: &str = "\
 It looks at the programs, the configuration, the agent, the kernel and each token of the configuration, \
 whether an agent runs or not, and says of each problem what causes it and what to type. A token that the agent \
-has is not touched; of one that it does not have, the module is loaded or the TPM asked in a sealed process \
-of its own. No PIN is sent, and nothing is changed. For the system's agent run it as root.
+has is not touched; of one that it does not have, the module is loaded, or the TPM or the card asked, in a sealed \
+process of its own. No PIN is sent, and nothing is changed. For the system's agent run it as root.
 
 A line begins with `ok`, `note` (worth knowing), `skipped` or `PROBLEM`. The exit code is 1 if there is a \
 problem.";

@@ -129,7 +129,7 @@ pub(super) fn as_member(owner: Owner, tcti: &str) -> Owner {
 }
 
 /// The name of whoever runs this.
-fn caller() -> String {
+pub(super) fn caller() -> String {
     let uid = rustix::process::geteuid().as_raw();
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let name = passwd.lines().find_map(|line| {

@@ -1,6 +1,7 @@
 //! `keyward doctor`: what can be wrong, looked at one by one, with the agent or without it.
 
 mod agent;
+mod card;
 mod configuration;
 mod kernel;
 mod programs;

@@ -3,11 +3,13 @@
 //! Everything is decided and said first ([`choose`](choose::choose), [`plan_text`](text::plan)), then
 //! asked, and only then made, wholly or not at all ([`make`](make::make)).
 
+mod card;
 mod choose;
 mod config;
 mod make;
 pub(super) mod modules;
 pub(super) mod places;
+mod random;
 mod record;
 mod text;
 pub(super) mod tpm;
@@ -16,6 +18,7 @@ pub(super) mod uri;
 pub(super) mod worker;
 
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::Command;
 
 use keyward_protocol::SecretBytes;
@@ -25,9 +28,10 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::output::print;
 use crate::{io, pin};
+use card::Card;
 use choose::{Choice, choose};
 use config::{Hardware, Pin, Section};
-use make::{Kind, NewToken, Plan};
+use make::{Kind, NewCard, NewToken, Plan};
 use places::{Mode, Owner, Places, USER};
 use worker::Worker;
 
@@ -36,6 +40,8 @@ const NOBODY: Owner = Owner {
     uid: 65534,
     gid: 65534,
 };
+/// What a token is called that nobody named.
+const DEFAULT_NAME: &str = "main";
 /// The shortest PIN that SoftHSM takes; a TPM would take less, and counts wrong ones.
 const SHORTEST_PIN: usize = 4;
 
@@ -50,7 +56,9 @@ pub(super) fn init(init: Init) -> Result<(), Error> {
     if init.undo {
         return undo::undo(&init, &places);
     }
-    config::check_name(&init.name)?;
+    if let Some(name) = &init.name {
+        config::check_name(name)?;
+    }
     let before = config_before(&init, &places)?;
     let make_user = mode == Mode::System && places.owner.is_none();
     if make_user && !init.dry_run {
@@ -61,11 +69,12 @@ pub(super) fn init(init: Init) -> Result<(), Error> {
     let owner = places.owner.or(make_user.then_some(NOBODY));
     let worker = Worker::find(init.worker.clone(), init.best_effort, owner)?;
     let choice = choose(&init, &places, &worker)?;
-    let ready = ready(&init, &places, choice)?;
+    let name = name(&init, &choice, before.as_deref());
+    let ready = ready(&init, &places, choice, name)?;
     let section = ready.section(&init).text();
     let config = match &before {
         None => config::fresh(&places, init.best_effort, &section),
-        Some(text) => config::added(&places.config(), text, &init.name, &section)?,
+        Some(text) => config::added(&places.config(), text, &ready.name, &section)?,
     };
     print(&text::plan(&init, &places, &ready, before.is_some()))?;
     if init.dry_run {
@@ -76,26 +85,43 @@ pub(super) fn init(init: Init) -> Result<(), Error> {
     }
     let plan = Plan {
         places: &places,
-        name: &init.name,
+        name: &ready.name,
         config,
         before,
         pin: ready.pin(&init)?,
         new: ready.new.as_ref(),
+        card: ready.new_card(&init)?,
     };
-    make::make(&plan, &worker)?;
-    print(&text::next(&init, &places, &ready))
+    if let Some(new) = &plan.card {
+        card::show(&init, &new.secrets)?;
+    }
+    let replaced = make::make(&plan, &worker)?;
+    print(&text::next(&init, &places, &ready, replaced))
 }
 
 /// What is to be set up: a token that is there, or one that is to be made.
 struct Ready {
+    /// What keyward calls it.
+    name: String,
     hardware: Hardware,
     /// The token for people.
     shown: String,
     software: bool,
     new: Option<NewToken>,
+    /// Where the PIN is kept that nobody types.
+    pin_file: Option<PathBuf>,
 }
 
-fn ready(init: &Init, places: &Places, choice: Choice) -> Result<Ready, Error> {
+/// The name that was given, or what a person would call the token.
+fn name(init: &Init, choice: &Choice, before: Option<&str>) -> String {
+    match (&init.name, choice) {
+        (Some(name), _) => name.clone(),
+        (None, Choice::Card(card)) => config::free_name(before, card.name()),
+        (None, _) => DEFAULT_NAME.to_owned(),
+    }
+}
+
+fn ready(init: &Init, places: &Places, choice: Choice, name: String) -> Result<Ready, Error> {
     match choice {
         Choice::There(candidate) => {
             if init.pin_file.is_some() || init.remember_pin_in_file {
@@ -106,6 +132,7 @@ fn ready(init: &Init, places: &Places, choice: Choice) -> Result<Ready, Error> {
             refuse_no_pin(init)?;
             let own = || uri::of(&candidate.found);
             Ok(Ready {
+                name,
                 shown: choose::describe(&candidate.found),
                 software: choose::is_software(&candidate.found),
                 hardware: Hardware::Pkcs11 {
@@ -113,12 +140,14 @@ fn ready(init: &Init, places: &Places, choice: Choice) -> Result<Ready, Error> {
                     module: candidate.module,
                 },
                 new: None,
+                pin_file: None,
             })
         }
+        Choice::Card(card) => ready_card(init, places, *card, name),
         Choice::Tpm(tpm) => {
-            let folder = places.state.join("tpm").join(&init.name);
+            let folder = places.state.join("tpm").join(&name);
             let new = NewToken {
-                pin_file: pin_file(init, places),
+                pin_file: pin_file(init, places, &name),
                 kind: Kind::Tpm(tpm.tcti.clone()),
                 folder,
             };
@@ -126,27 +155,27 @@ fn ready(init: &Init, places: &Places, choice: Choice) -> Result<Ready, Error> {
                 let what = format!("{} is there already", new.folder.display());
                 return Err(Error::usage(what).hint(format!(
                     "--name OTHER; or, to use the keys in it, write [token.{}] with kind = \"tpm\" into {}",
-                    init.name,
+                    name,
                     places.config().display()
                 )));
             }
             new.refuse_there()?;
             Ok(Ready {
+                name,
                 shown: format!("a new folder of keys of {}", tpm.describe()),
                 software: tpm.is_software(),
                 hardware: Hardware::Tpm(tpm),
+                pin_file: new.pin_file.clone(),
                 new: Some(new),
             })
         }
         Choice::Make(mut module) => {
             refuse_no_pin(init)?;
-            let folder = places.state.join("softhsm").join(&init.name);
+            let folder = places.state.join("softhsm").join(&name);
             let conf = match places.mode {
                 Mode::User => folder.join("softhsm2.conf"),
                 // Out of reach of the agent, which only reads it.
-                Mode::System => places
-                    .config_folder
-                    .join(format!("{}.softhsm2.conf", init.name)),
+                Mode::System => places.config_folder.join(format!("{name}.softhsm2.conf")),
             };
             let tokens = folder.join("tokens");
             let variable = (
@@ -157,7 +186,7 @@ fn ready(init: &Init, places: &Places, choice: Choice) -> Result<Ready, Error> {
             module.read = vec![conf.clone()];
             module.write = vec![tokens.clone()];
             let new = NewToken {
-                pin_file: pin_file(init, places),
+                pin_file: pin_file(init, places, &name),
                 folder,
                 kind: Kind::SoftHsm {
                     module: module.clone(),
@@ -166,20 +195,50 @@ fn ready(init: &Init, places: &Places, choice: Choice) -> Result<Ready, Error> {
                 },
             };
             new.refuse_there()?;
-            let uri = format!("pkcs11:token={};manufacturer=SoftHSM%20project", init.name);
+            let uri = format!("pkcs11:token={name};manufacturer=SoftHSM%20project");
             Ok(Ready {
                 hardware: Hardware::Pkcs11 { module, uri },
-                shown: format!("a new SoftHSM token \"{}\"", init.name),
+                shown: format!("a new SoftHSM token \"{name}\""),
                 software: true,
+                name,
+                pin_file: new.pin_file.clone(),
                 new: Some(new),
             })
         }
     }
 }
 
+/// A card, with what the person has to say about it.
+fn ready_card(init: &Init, places: &Places, mut card: Card, name: String) -> Result<Ready, Error> {
+    refuse_no_pin(init)?;
+    card.from_factory = init.from_factory;
+    if card.is_silent() && !init.from_factory && !init.yes && !init.dry_run {
+        let question = format!(
+            "{} does not say whether its PIN and PUK are those of the factory. Is it as it came from there? \
+             Then they are tried, once each, and replaced.",
+            card.describe()
+        );
+        card.from_factory = confirm(&question)?;
+    }
+    card::check_wanted(init, card.steps())?;
+    let pin_file = pin_file(init, places, &name);
+    if let Some(there) = pin_file.as_ref().filter(|path| path.exists()) {
+        let what = format!("{} is there already", there.display());
+        return Err(Error::usage(what).hint("--name OTHER, or `keyward init --undo`"));
+    }
+    Ok(Ready {
+        name,
+        shown: card.describe(),
+        software: false,
+        hardware: Hardware::Card(Box::new(card)),
+        new: None,
+        pin_file,
+    })
+}
+
 /// Where the PIN is kept that nobody types.
-fn pin_file(init: &Init, places: &Places) -> Option<std::path::PathBuf> {
-    let path = places.config_folder.join(format!("{}.pin", init.name));
+fn pin_file(init: &Init, places: &Places, name: &str) -> Option<PathBuf> {
+    let path = places.config_folder.join(format!("{name}.pin"));
     init.remember_pin_in_file.then_some(path)
 }
 
@@ -196,10 +255,10 @@ fn refuse_no_pin(init: &Init) -> Result<(), Error> {
 impl Ready {
     fn section<'a>(&'a self, init: &'a Init) -> Section<'a> {
         Section {
-            name: &init.name,
+            name: &self.name,
             hardware: &self.hardware,
-            pin: match self.new.as_ref().and_then(|new| new.pin_file.clone()) {
-                Some(file) => Pin::File(file),
+            pin: match &self.pin_file {
+                Some(file) => Pin::File(file.clone()),
                 None if init.no_pin => Pin::None,
                 None => Pin::Ask,
             },
@@ -210,9 +269,27 @@ impl Ready {
     /// The PIN of the token that is to be made, if it gets one.
     fn pin(&self, init: &Init) -> Result<Option<SecretBytes>, Error> {
         match &self.new {
-            Some(new) if !init.no_pin => new_pin(init, new.kind.pin_owner()).map(Some),
+            Some(new) if !init.no_pin => new_pin(init, &self.name, new.kind.pin_owner()).map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// The card that is to be set up, with what is asked for.
+    fn new_card(&self, init: &Init) -> Result<Option<NewCard<'_>>, Error> {
+        let Hardware::Card(card) = &self.hardware else {
+            return Ok(None);
+        };
+        let steps = card.steps();
+        let wanted = steps.pin || steps.puk || steps.management_key;
+        wanted
+            .then(|| {
+                Ok(NewCard {
+                    card,
+                    secrets: card::ask(init, card)?,
+                    pin_file: self.pin_file.clone(),
+                })
+            })
+            .transpose()
     }
 }
 
@@ -233,9 +310,9 @@ fn config_before(init: &Init, places: &Places) -> Result<Option<String>, Error> 
 }
 
 /// The PIN of a new token: from a file, made up, or typed twice.
-fn new_pin(init: &Init, owner: &str) -> Result<SecretBytes, Error> {
+fn new_pin(init: &Init, name: &str, owner: &str) -> Result<SecretBytes, Error> {
     if init.remember_pin_in_file {
-        return random_pin();
+        return random::hexadecimal();
     }
     if let Some(file) = &init.pin_file {
         let pin = io::read_secret(file, pin::LONGEST)?;
@@ -246,10 +323,7 @@ fn new_pin(init: &Init, owner: &str) -> Result<SecretBytes, Error> {
         false => "--pin-file FILE, or `--pin-file -` for stdin, or --remember-pin-in-file",
     };
     for _ in 0..3 {
-        let prompt = format!(
-            "PIN for the new token {} (at least {SHORTEST_PIN} characters): ",
-            init.name
-        );
+        let prompt = format!("PIN for the new token {name} (at least {SHORTEST_PIN} characters): ");
         let first = pin::ask(&prompt, hint)?;
         if let Err(error) = check_pin(&first, owner) {
             error.print();
@@ -273,21 +347,6 @@ fn check_pin(pin: &SecretBytes, owner: &str) -> Result<(), Error> {
         Ok(_) => Ok(()),
         Err(_) => Err(Error::usage("the PIN is not UTF-8 text")),
     }
-}
-
-/// 128 bits in hexadecimal.
-fn random_pin() -> Result<SecretBytes, Error> {
-    let failed = |e| Error::new(Exit::Fault, "the system has no random bytes").cause(e);
-    let mut bytes = zeroize::Zeroizing::new([0; 16]);
-    let mut rest: &mut [u8] = bytes.as_mut();
-    while !rest.is_empty() {
-        let got = rustix::rand::getrandom(&mut *rest, rustix::rand::GetRandomFlags::empty())
-            .map_err(failed)?;
-        rest = rest.get_mut(got..).unwrap_or_default();
-    }
-    let mut digits = zeroize::Zeroizing::new(Vec::with_capacity(32));
-    crate::hex::encode_into(bytes.as_ref(), &mut digits);
-    Ok(SecretBytes::copy_from(&digits))
 }
 
 /// Asks whether to go on; what is not a yes is a no.

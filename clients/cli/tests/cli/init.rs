@@ -15,7 +15,7 @@ const SOFT: &str = r#"{"slot":2,"label":"soft","manufacturer":"SoftHSM project",
 const EMPTY: &str = r#"{"slot":3,"label":"","manufacturer":"Maker","model":"M","serial":"4","initialised":false,"hardware":true}"#;
 
 /// A person's home, and a machine with one module.
-struct Home {
+pub(crate) struct Home {
     dir: TempDir,
 }
 
@@ -31,7 +31,7 @@ impl Home {
     }
 
     /// What the worker does.
-    fn with_worker(script: &str) -> Self {
+    pub(crate) fn with_worker(script: &str) -> Self {
         let home = Self {
             dir: tempfile::tempdir().unwrap(),
         };
@@ -46,7 +46,7 @@ impl Home {
         home
     }
 
-    fn path(&self, below: &str) -> PathBuf {
+    pub(crate) fn path(&self, below: &str) -> PathBuf {
         self.dir.path().join(below)
     }
 
@@ -55,7 +55,9 @@ impl Home {
             .env_clear()
             .env("PATH", std::env::var("PATH").unwrap())
             .env("HOME", self.path("home"))
-            .env("XDG_RUNTIME_DIR", self.path("run"));
+            .env("XDG_RUNTIME_DIR", self.path("run"))
+            // A file that is there stands for the socket of pcscd, which the worker alone would open.
+            .env("PCSCLITE_CSOCK_NAME", self.path("worker"));
     }
 
     fn arguments(&self, arguments: &[&str]) -> Vec<String> {
@@ -65,7 +67,7 @@ impl Home {
         }
         if !arguments
             .iter()
-            .any(|a| ["--software", "--undo", "--tcti"].contains(a))
+            .any(|a| ["--software", "--undo", "--tcti", "--serial"].contains(a))
         {
             all.extend([
                 "--module".into(),
@@ -77,7 +79,7 @@ impl Home {
     }
 
     /// Without a terminal.
-    fn init(&self, arguments: &[&str]) -> (i32, String, String) {
+    pub(crate) fn init(&self, arguments: &[&str]) -> (i32, String, String) {
         let mut command = Command::new("setsid");
         self.set_up(&mut command);
         let output: Output = command
@@ -94,19 +96,19 @@ impl Home {
         )
     }
 
-    fn on_terminal(&self, arguments: &[&str]) -> Session {
+    pub(crate) fn on_terminal(&self, arguments: &[&str]) -> Session {
         let arguments = self.arguments(arguments);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         Session::start_with(&arguments, false, |command| self.set_up(command))
     }
 
-    fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.path("home/.config/keyward/keyward.toml")
     }
 
     /// Nothing was made, or all of it was taken back.
     #[track_caller]
-    fn assert_untouched(&self) {
+    pub(crate) fn assert_untouched(&self) {
         assert!(
             !self.path("home").exists(),
             "{:?}",

@@ -12,6 +12,7 @@ mod fake;
 mod files;
 mod golden;
 mod init;
+mod init_card;
 mod man;
 mod terminal;
 

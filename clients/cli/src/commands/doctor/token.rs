@@ -7,7 +7,7 @@ use keyward_protocol::operation::{LoginState, StatusReport, TokenStatus};
 use toml::{Table, Value};
 
 use super::configuration::Configuration;
-use super::{Finding, State, tpm};
+use super::{Finding, State, card, tpm};
 use crate::commands::init::modules::Module;
 use crate::commands::init::uri;
 use crate::commands::init::worker::{Found, Worker};
@@ -42,11 +42,15 @@ pub(super) fn look(
             }
             Some(Some(status)) if status.login != LoginState::Absent => {
                 findings.push(told(&about, status));
+                let identity = status.identity.as_deref().filter(|_| status.kind == "piv");
+                let firmware = identity.and_then(card::firmware_of);
+                findings.extend(card::firmware(&about, firmware));
                 continue;
             }
             Some(Some(status)) => Some(told(&about, status)),
             None => None,
         };
+        let mut more = Vec::new();
         let looked = match &worker {
             _ if !configuration.sees_as_agent() => Finding::new(
                 State::Skipped,
@@ -60,6 +64,11 @@ pub(super) fn look(
                 "there is no keyward-worker to look with",
             ),
             Some(worker) => match token.get("kind").and_then(Value::as_str) {
+                Some("piv") => {
+                    let (found, others) = card::look(&about, name, token, configuration, worker);
+                    more = others;
+                    found
+                }
                 Some("tpm") => tpm::look(&about, name, token, configuration, worker),
                 Some("pkcs11") => pkcs11(&about, token, worker),
                 _ => continue,
@@ -71,6 +80,7 @@ pub(super) fn look(
             })),
             _ => looked,
         });
+        findings.extend(more);
     }
     findings
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::card::{self, Card};
 use super::modules::{self, Module};
 use super::places::Places;
 use super::tpm::{self, Tpm};
@@ -28,6 +29,8 @@ pub(super) enum Choice {
     There(Box<Candidate>),
     /// A folder of keys of this TPM.
     Tpm(Tpm),
+    /// A PIV card.
+    Card(Box<Card>),
     /// SoftHSM's module.
     Make(Module),
 }
@@ -43,20 +46,27 @@ pub(super) fn choose(init: &Init, places: &Places, worker: &Worker) -> Result<Ch
         let found = tpm::find(init, places, worker, &mut problems)?;
         candidates.extend(found.map(Choice::Tpm));
     }
-    let modules = match (&init.tcti, &init.module) {
-        (Some(_), _) => Vec::new(),
-        (None, Some(path)) => vec![named(path)?],
-        (None, None) => modules::find(places.mode, &mut problems),
+    let cards = match card::is_wanted(init) {
+        true => card::find(init, places, worker, &mut problems)?,
+        false => Vec::new(),
     };
+    let modules = match &init.module {
+        _ if init.tcti.is_some() || init.serial.is_some() => Vec::new(),
+        Some(path) => vec![named(path)?],
+        None => modules::find(places.mode, &mut problems),
+    };
+    let mut behind = Vec::new();
     for module in modules {
         match worker.probe(&module) {
             Ok(probed) => {
-                let fit = sort(&module, probed.tokens, init, &mut problems);
-                candidates.extend(fit.into_iter().map(|fit| Choice::There(Box::new(fit))));
+                let fit = sort(&module, probed.tokens, init, &cards, &mut problems);
+                behind.extend(fit.into_iter().map(|fit| Choice::There(Box::new(fit))));
             }
             Err(why) => problems.push(format!("{}: {why}; left out", module.path.display())),
         }
     }
+    candidates.extend(cards.into_iter().map(|card| Choice::Card(Box::new(card))));
+    candidates.extend(behind);
     for problem in &problems {
         note(problem);
     }
@@ -74,6 +84,7 @@ fn sort(
     module: &Module,
     tokens: Vec<Found>,
     init: &Init,
+    cards: &[Card],
     problems: &mut Vec<String>,
 ) -> Vec<Candidate> {
     let explicit = init.module.is_some() || init.token_uri.is_some();
@@ -84,6 +95,10 @@ fn sort(
             Some(problem.clone())
         } else if (init.token_uri.as_ref()).is_some_and(|uri| !super::uri::fits(uri, &found)) {
             None
+        } else if cards.iter().any(|card| card.is_also(&found)) {
+            Some(format!(
+                "{name} is a card that keyward uses without a module"
+            ))
         } else if !found.initialised {
             Some(format!(
                 "{name} is not initialised, which its maker's tool does"
@@ -140,7 +155,7 @@ fn instead(init: &Init) -> Result<Choice, Error> {
     if init.yes {
         // A machine whose token is not plugged in must not get one in software unnoticed.
         return Err(Error::new(Exit::Token, "no hardware token was found")
-            .hint("plug it in, or name its module with --module, a TPM with --tcti; --software makes one of SoftHSM: software, not hardware"));
+            .hint("plug it in, or name its module with --module, a TPM with --tcti, a card with --serial; --software makes one of SoftHSM: software, not hardware"));
     }
     note("no hardware token was found; what follows is a token in software");
     software()
@@ -180,6 +195,10 @@ fn unclear(several: &[Choice]) -> Error {
                 super::uri::of(&candidate.found)
             ),
             Choice::Tpm(tpm) => format!("--tcti {}", tpm.tcti),
+            Choice::Card(card) => match card.serial() {
+                Some(serial) => format!("--serial {serial}"),
+                None => format!("no other in the readers than {}", card.describe()),
+            },
             Choice::Make(_) => "--software".to_owned(),
         })
         .collect();
@@ -195,13 +214,14 @@ fn ask(several: &[Choice]) -> Result<Choice, Error> {
                 format!("{}, by {module}", describe(&candidate.found))
             }
             Choice::Tpm(tpm) => tpm.describe(),
+            Choice::Card(card) => card.describe(),
             Choice::Make(_) => "a new one of SoftHSM".to_owned(),
         };
         text.push_str(&format!("  {number}  {}\n", plain(&row)));
     }
     text.push_str("Which one? Its number: ");
-    let typed =
-        pin::ask_line(&text).map_err(|e| e.hint("--tcti, or --token-uri and --module, name it"))?;
+    let typed = pin::ask_line(&text)
+        .map_err(|e| e.hint("--tcti, --serial, or --token-uri and --module, name it"))?;
     let index = typed.parse::<usize>().ok().and_then(|n| n.checked_sub(1));
     match index.and_then(|index| several.get(index)) {
         Some(chosen) => Ok(chosen.clone()),

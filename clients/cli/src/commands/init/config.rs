@@ -5,6 +5,7 @@ use std::process::Command;
 
 use toml::{Table, Value};
 
+use super::card::Card;
 use super::modules::Module;
 use super::places::{Mode, Places, program};
 use super::tpm::Tpm;
@@ -32,6 +33,8 @@ pub(super) enum Hardware {
     },
     /// A TPM.
     Tpm(Tpm),
+    /// A PIV card.
+    Card(Box<Card>),
 }
 
 /// Where a token's PIN comes from.
@@ -64,7 +67,7 @@ impl Section<'_> {
         match (self.software, self.hardware) {
             (true, Hardware::Pkcs11 { .. }) => text.push_str(&format!("# {SOFTWARE}\n")),
             (true, Hardware::Tpm(_)) => text.push_str(&format!("# {EMULATED}\n")),
-            (false, _) => {}
+            (false, _) | (true, Hardware::Card(_)) => {}
         }
         text.push_str(&format!("[token.{}]\n", self.name));
         text.push_str(&match self.hardware {
@@ -74,21 +77,33 @@ impl Section<'_> {
                 quoted(uri)
             ),
             Hardware::Tpm(tpm) => format!("kind = \"tpm\"\ntcti = {}\n", quoted(&tpm.tcti)),
+            Hardware::Card(card) => match card.serial() {
+                Some(serial) => format!("kind = \"piv\"\nserial = {serial}\n"),
+                None => {
+                    "kind = \"piv\"\n# Whatever PIV card is there alone: it has no serial number.\n"
+                        .to_owned()
+                }
+            },
         });
         text.push_str(&match &self.pin {
             Pin::File(file) => format!("pin = {{ file = {} }}\n", path(file)),
             Pin::Ask => "pin = \"ask\"\n".to_owned(),
             Pin::None => "# It has no PIN.\n".to_owned(),
         });
-        let Hardware::Pkcs11 { module, .. } = self.hardware else {
-            return text;
+        let environment = match self.hardware {
+            Hardware::Pkcs11 { module, .. } => &module.environment,
+            Hardware::Card(card) => &card.environment,
+            Hardware::Tpm(_) => return text,
         };
-        if !module.environment.is_empty() {
-            let variables: Vec<String> = (module.environment.iter())
+        if !environment.is_empty() {
+            let variables: Vec<String> = (environment.iter())
                 .map(|(name, value)| format!("{name} = {}", quoted(value)))
                 .collect();
             text.push_str(&format!("environment = {{ {} }}\n", variables.join(", ")));
         }
+        let Hardware::Pkcs11 { module, .. } = self.hardware else {
+            return text;
+        };
         if !module.read.is_empty() {
             text.push_str(&format!("read = {}\n", list(&module.read)));
         }
@@ -149,6 +164,16 @@ pub(super) fn added(path: &Path, text: &str, name: &str, section: &str) -> Resul
             .cause(e.message())
             .hint("write its tokens as [token.NAME] sections first")),
     }
+}
+
+/// A name that the file has no token by yet: `wanted`, or with a number behind it.
+pub(super) fn free_name(text: Option<&str>, wanted: &str) -> String {
+    let table: Table = text.and_then(|text| text.parse().ok()).unwrap_or_default();
+    let tokens = table.get("token").and_then(Value::as_table);
+    let is_free = |name: &String| !tokens.is_some_and(|tokens| tokens.contains_key(name.as_str()));
+    let numbered = (2..100).map(|number| format!("{wanted}-{number}"));
+    let mut names = std::iter::once(wanted.to_owned()).chain(numbered);
+    names.find(is_free).unwrap_or_else(|| wanted.to_owned())
 }
 
 /// Has keywardd check a file; nothing where there is no keywardd.
@@ -214,6 +239,14 @@ mod tests {
         assert_eq!(token["module"].as_str(), Some("/opt/a \"b\".so"));
         assert_eq!(token["environment"]["CONF"].as_str(), Some("/é"));
         assert_eq!(token["sockets"].as_str(), Some("unix"));
+    }
+
+    #[test]
+    fn a_name_that_is_taken_gets_a_number() {
+        assert_eq!(free_name(None, "yubikey"), "yubikey");
+        let there = "[token.yubikey]\nkind = 'piv'\n[token.yubikey-2]\nkind = 'piv'";
+        assert_eq!(free_name(Some(there), "yubikey"), "yubikey-3");
+        assert_eq!(free_name(Some(there), "card"), "card");
     }
 
     #[test]

@@ -11,12 +11,13 @@ use keyward_protocol::SecretBytes;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::card::Card;
 use super::config;
 use super::modules::Module;
 use super::places::{Mode, Owner, Places};
 use super::record::{Config, Made, Record, Thing, digest};
 use super::undo::remove;
-use super::worker::Worker;
+use super::worker::{CardSecrets, Replaced, Worker};
 use crate::error::Error;
 use crate::exit::Exit;
 
@@ -32,6 +33,17 @@ pub(super) struct Plan<'a> {
     pub(super) new: Option<&'a NewToken>,
     /// The new token's.
     pub(super) pin: Option<SecretBytes>,
+    /// A card that is to be set up.
+    pub(super) card: Option<NewCard<'a>>,
+}
+
+/// A card that is to be set up.
+#[derive(Debug)]
+pub(super) struct NewCard<'a> {
+    pub(super) card: &'a Card,
+    pub(super) secrets: CardSecrets,
+    /// Where its PIN is kept, if nobody types it.
+    pub(super) pin_file: Option<PathBuf>,
 }
 
 /// A token that is to be made.
@@ -98,7 +110,7 @@ impl NewToken {
 }
 
 /// Makes it; takes all back that was made if something goes wrong.
-pub(super) fn make(plan: &Plan<'_>, worker: &Worker) -> Result<(), Error> {
+pub(super) fn make(plan: &Plan<'_>, worker: &Worker) -> Result<Option<Replaced>, Error> {
     let interrupted = Interrupted::watch()?;
     let mut making = Making {
         owner: plan.places.owner,
@@ -116,12 +128,15 @@ pub(super) fn make(plan: &Plan<'_>, worker: &Worker) -> Result<(), Error> {
         making.token(new, plan.pin.as_ref(), worker)?;
     }
     interrupted.check(plan.new)?;
+    // What is set on a card is not taken back, so from here on it goes to the end.
+    let card = plan.card.as_ref();
+    let replaced = card.map(|card| making.card(card, worker)).transpose()?;
     // The configuration is the last to come: with it all is done.
     let path = plan.places.config();
     let beside = making.beside(&path, &plan.config, system)?;
     place(&beside, &path, plan.before.as_deref())?;
     making.done = true;
-    Ok(())
+    Ok(replaced)
 }
 
 /// Gives the new file its name: one that appeared or changed meanwhile is left alone.
@@ -165,6 +180,10 @@ impl Making {
             if let Kind::SoftHsm { conf, .. } = &new.kind {
                 things.push(Thing::File(conf.clone()));
             }
+            things.extend(new.pin_file.clone().map(Thing::File));
+        }
+        if let Some(new) = &plan.card {
+            things.push(Thing::Card(new.card.describe()));
             things.extend(new.pin_file.clone().map(Thing::File));
         }
         let mut now = before.clone();
@@ -249,7 +268,7 @@ impl Making {
                 self.agents_folder(tokens)?;
                 let mode = if self.owner.is_some() { 0o644 } else { 0o600 };
                 self.file(conf, mode, softhsm_conf(tokens).as_bytes())?;
-                let officer = super::random_pin()?;
+                let officer = super::random::hexadecimal()?;
                 worker
                     .init_token(module, &new.label(), &officer, pin)
                     .map_err(|why| Error::new(Exit::Fault, "SoftHSM made no token").cause(why))?;
@@ -261,20 +280,51 @@ impl Making {
                 .init_tpm(tcti, &new.folder, pin)
                 .map_err(|why| Error::new(Exit::Token, "the TPM made no token").cause(why))?,
         }
-        if let (Some(path), Some(pin)) = (&new.pin_file, pin) {
-            let file = self.file(path, 0o600, pin.expose())?;
-            if let Some(owner) = self.owner {
-                rustix::fs::fchown(
-                    &file,
-                    Some(rustix::fs::Uid::from_raw(owner.uid)),
-                    Some(rustix::fs::Gid::from_raw(owner.gid)),
-                )
-                .map_err(|e| {
-                    Error::usage(format!("can't give {} away", path.display())).cause(e)
-                })?;
-            }
+        match (&new.pin_file, pin) {
+            (Some(path), Some(pin)) => self.pin_file(path, pin),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// The card's new PIN, PUK and management key, and the file of the PIN before them.
+    fn card(&mut self, new: &NewCard<'_>, worker: &Worker) -> Result<Replaced, Error> {
+        if let (Some(path), Some(pin)) = (&new.pin_file, &new.secrets.new_pin) {
+            self.pin_file(path, pin)?;
+        }
+        let card = new.card;
+        let done = worker.init_card(
+            &card.found.serial,
+            card.from_factory,
+            &new.secrets,
+            &card.environment,
+        );
+        if done.is_err() && new.pin_file.is_some() {
+            // The card may have that PIN by now, and nobody else has it.
+            self.things.retain(
+                |thing| !matches!(thing, Thing::File(path) if Some(path) == new.pin_file.as_ref()),
+            );
+        }
+        done.map_err(|why| {
+            Error::new(Exit::Token, "the card was not set up wholly")
+                .cause(why)
+                .hint(
+                    "keyward init again: what is the factory's no more is left as it is, and if that is \
+                     the PIN or the PUK, it is the new one",
+                )
+        })
+    }
+
+    fn pin_file(&mut self, path: &Path, pin: &SecretBytes) -> Result<(), Error> {
+        let file = self.file(path, 0o600, pin.expose())?;
+        let Some(owner) = self.owner else {
+            return Ok(());
+        };
+        rustix::fs::fchown(
+            &file,
+            Some(rustix::fs::Uid::from_raw(owner.uid)),
+            Some(rustix::fs::Gid::from_raw(owner.gid)),
+        )
+        .map_err(|e| Error::usage(format!("can't give {} away", path.display())).cause(e))
     }
 
     /// A folder inside the agent's, made by the agent's user: root follows none of its links.

@@ -50,6 +50,8 @@ pub(super) enum Thing {
     Token(PathBuf),
     /// The folder of a TPM's keys.
     TpmKeys(PathBuf),
+    /// A card that may have got another PIN, PUK and management key, for people.
+    Card(String),
 }
 
 impl Record {

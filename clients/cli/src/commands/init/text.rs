@@ -4,6 +4,7 @@ use super::Ready;
 use super::config::{EMULATED, Hardware, SOFTWARE};
 use super::places::{Mode, Places};
 use super::tpm::STORAGE_ROOT;
+use super::worker::Replaced;
 use crate::arguments::Init;
 use crate::output::plain;
 
@@ -36,7 +37,7 @@ pub(super) fn plan(init: &Init, places: &Places, ready: &Ready, added: bool) -> 
             Hardware::Pkcs11 { module, .. } => {
                 format!("{}, by {}", ready.shown, module.path.display())
             }
-            Hardware::Tpm(_) => ready.shown.clone(),
+            Hardware::Tpm(_) | Hardware::Card(_) => ready.shown.clone(),
         },
     ));
     if let Hardware::Tpm(tpm) = &ready.hardware {
@@ -52,6 +53,11 @@ pub(super) fn plan(init: &Init, places: &Places, ready: &Ready, added: bool) -> 
                 ),
             ),
         });
+    }
+    if let Hardware::Card(card) = &ready.hardware {
+        rows.extend(card.rows(init));
+        let file = ready.pin_file.iter();
+        rows.extend(file.map(|file| ("make", format!("{}, with that PIN", file.display()))));
     }
     if let Some(new) = &ready.new {
         rows.push((
@@ -78,7 +84,7 @@ pub(super) fn plan(init: &Init, places: &Places, ready: &Ready, added: bool) -> 
     rows.push(match added {
         true => (
             "add",
-            format!("[token.{}] to {}", init.name, config.display()),
+            format!("[token.{}] to {}", ready.name, config.display()),
         ),
         false => ("write", config.display().to_string()),
     });
@@ -97,6 +103,7 @@ pub(super) fn plan(init: &Init, places: &Places, ready: &Ready, added: bool) -> 
     text.push('\n');
     match (&ready.hardware, ready.software) {
         (Hardware::Tpm(tpm), _) => text.push_str(&tpm.protection(!init.no_pin)),
+        (Hardware::Card(card), _) => text.push_str(card.protection()),
         (_, true) => text.push_str(&format!("This token is {SOFTWARE}.\n")),
         (_, false) => text.push_str(HARDWARE),
     }
@@ -112,8 +119,13 @@ pub(super) fn plan(init: &Init, places: &Places, ready: &Ready, added: bool) -> 
 }
 
 /// What to type next.
-pub(super) fn next(init: &Init, places: &Places, ready: &Ready) -> String {
-    let name = &init.name;
+pub(super) fn next(
+    init: &Init,
+    places: &Places,
+    ready: &Ready,
+    replaced: Option<Replaced>,
+) -> String {
+    let name = &ready.name;
     let mut lines = Vec::new();
     match places.mode {
         Mode::System => {
@@ -139,8 +151,7 @@ pub(super) fn next(init: &Init, places: &Places, ready: &Ready) -> String {
             "keyward token accept {name}   # if the agent knew another token by this name"
         ));
     }
-    let typed = ready.new.as_ref().is_none_or(|new| new.pin_file.is_none());
-    if typed && !init.no_pin {
+    if ready.pin_file.is_none() && !init.no_pin {
         lines.push(format!("keyward unlock {name}"));
     }
     lines.push("keyward status".to_owned());
@@ -156,14 +167,31 @@ pub(super) fn next(init: &Init, places: &Places, ready: &Ready) -> String {
         Mode::User => "keyward init --undo",
         Mode::System => "sudo keyward init --system --undo",
     };
-    let mut text = format!(
+    let mut text = replaced.map(on_the_card).unwrap_or_default();
+    text.push_str(&format!(
         "\nToken {name} is set up{kind}.\nAn agent that runs reads it when it is started again. Next:\n"
-    );
+    ));
     for line in lines {
         text.push_str(&format!("  {}\n", plain(&line)));
     }
     text.push_str(&format!("To take it back: {undo}\n"));
     text
+}
+
+/// What is new on the card.
+fn on_the_card(replaced: Replaced) -> String {
+    let parts = [
+        (replaced.pin, "PIN"),
+        (replaced.puk, "PUK"),
+        (replaced.management_key, "management key"),
+    ];
+    let parts: Vec<&str> = (parts.into_iter())
+        .filter_map(|(done, part)| done.then_some(part))
+        .collect();
+    match parts.as_slice() {
+        [] => "\nNothing on the card was the factory's: it was left as it is.\n".to_owned(),
+        parts => format!("\nNew on the card: {}.\n", parts.join(", ")),
+    }
 }
 
 /// Whether a user's systemd knows keyward.

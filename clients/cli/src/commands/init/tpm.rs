@@ -44,7 +44,8 @@ pub(super) struct Tpm {
 
 /// Whether a TPM may be looked for: nothing else was named.
 pub(super) fn is_wanted(init: &Init) -> bool {
-    init.tcti.is_some() || (init.module.is_none() && init.token_uri.is_none())
+    let others = init.module.is_some() || init.token_uri.is_some() || init.serial.is_some();
+    init.tcti.is_some() || !others
 }
 
 /// The TPM that was named, or the machine's, if it can be used.

@@ -125,6 +125,9 @@ fn what(made: &Made) -> String {
                 tpm |= matches!(thing, Thing::TpmKeys(_));
                 format!("  DESTROY {}, with all keys in it\n", path.display())
             }
+            Thing::Card(card) => format!(
+                "  leave   {card}: its keys, and its PIN, PUK and management key as they are now\n"
+            ),
         });
     }
     if tpm {
@@ -177,6 +180,7 @@ fn return_to(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 /// Removes a thing; says what is left and why.
 pub(super) fn remove(thing: &Thing, owner: Option<Owner>) -> Result<(), String> {
     let (path, removed) = match (thing, owner) {
+        (Thing::Card(_), _) => return Ok(()),
         (Thing::Folder(path), _) => (path, std::fs::remove_dir(path)),
         (Thing::File(path), _) => (path, std::fs::remove_file(path)),
         (Thing::Token(path) | Thing::TpmKeys(path), None) => (path, std::fs::remove_dir_all(path)),

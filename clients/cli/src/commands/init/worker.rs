@@ -1,5 +1,7 @@
 //! `keyward-worker`, which loads modules of others: this program never does.
 
+mod card;
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -17,6 +19,12 @@ use super::places::{Owner, program};
 use crate::commands::device::as_member;
 use crate::error::Error;
 use crate::exit::Exit;
+
+pub(in crate::commands) use card::{
+    CardSecrets, ProbedCard, ProbedCards, ProbedReader, ReaderState, Replaced, Service,
+};
+#[cfg(test)]
+pub(in crate::commands) use card::{ManagementKey, Reference};
 
 /// How long a module may take: readers and network HSMs are slow to begin.
 const PATIENCE: Duration = Duration::from_secs(5);
