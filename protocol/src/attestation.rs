@@ -4,6 +4,7 @@
 //! decides.
 
 pub mod enrolment;
+pub mod piv;
 pub mod tpm;
 
 use minicbor::bytes::{ByteArray, ByteVec};

@@ -7,6 +7,7 @@
 )]
 
 use keyward_protocol::attestation::enrolment::{Challenge, Enrolment, Pending};
+use keyward_protocol::attestation::piv::{CardCertificate, CertificateError};
 use keyward_protocol::attestation::tpm::{Certify, Public, TpmError, parse_signature};
 use keyward_protocol::attestation::{AttestationError, AttestationKey, Bundle, Document};
 use keyward_protocol::cbor::{self, CborError};
@@ -28,6 +29,11 @@ struct Vector {
     attributes: Option<u32>,
     qualifying_data: Option<String>,
     signature: Option<String>,
+    firmware: Option<String>,
+    serial: Option<u32>,
+    policies: Option<String>,
+    form_factor: Option<u8>,
+    constraints: Option<bool>,
 }
 
 #[test]
@@ -39,6 +45,7 @@ fn attestations_are_read_as_the_vectors_say() {
             "tpm-public" => public(&vector, &bytes),
             "tpm-certify" => certify(&vector, &bytes),
             "tpm-signature" => signature(&vector, &bytes),
+            "piv-certificate" => certificate(&vector, &bytes),
             "bundle" => document::<Bundle>(&bytes),
             "attestation-key" => document::<AttestationKey>(&bytes),
             "challenge" => document::<Challenge>(&bytes),
@@ -75,6 +82,24 @@ fn certify(vector: &Vector, bytes: &[u8]) -> Result<(), &'static str> {
 fn signature(vector: &Vector, bytes: &[u8]) -> Result<(), &'static str> {
     let signature = parse_signature(bytes).map_err(of_tpm)?;
     assert_eq!(signature[..], unhex(vector.signature.as_deref().unwrap()));
+    Ok(())
+}
+
+fn certificate(vector: &Vector, bytes: &[u8]) -> Result<(), &'static str> {
+    let read = CardCertificate::parse(bytes).map_err(|error| match error {
+        CertificateError::Shape => "shape",
+        CertificateError::Twice(_) => "twice",
+        CertificateError::Value(_) => "value",
+        _ => "new",
+    })?;
+    let hex = |text: &Option<String>| text.as_deref().map(unhex);
+    let firmware = read.firmware.map(|firmware| firmware.to_vec());
+    let policies = read.policies.map(|policies| policies.to_vec());
+    assert_eq!(firmware, hex(&vector.firmware), "{}", vector.name);
+    assert_eq!(policies, hex(&vector.policies), "{}", vector.name);
+    assert_eq!(read.serial, vector.serial, "{}", vector.name);
+    assert_eq!(read.form_factor, vector.form_factor, "{}", vector.name);
+    assert_eq!(Some(read.has_constraints), vector.constraints);
     Ok(())
 }
 

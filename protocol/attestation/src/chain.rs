@@ -13,6 +13,8 @@ use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage, anchor_from_trusted
 const EK_CERTIFICATE: &[u8] = &[0x67, 0x81, 0x05, 0x08, 0x01];
 /// tcg-kp-AIKCertificate, 2.23.133.8.3.
 const AK_CERTIFICATE: &[u8] = &[0x67, 0x81, 0x05, 0x08, 0x03];
+/// Yubico's arc of PIV, 1.3.6.1.4.1.41482.3: no certificate is known that has usages at all.
+const CARD_CERTIFICATE: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0xc4, 0x0a, 0x03];
 
 /// Why a certificate says nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +44,8 @@ pub enum Usage {
     EndorsementKey,
     /// An attestation key. The certificate must say so.
     AttestationKey,
+    /// A key of a PIV card, or the key that attests there. Cards say nothing about it.
+    Card,
 }
 
 impl Usage {
@@ -49,6 +53,7 @@ impl Usage {
         match self {
             Self::EndorsementKey => KeyUsage::required_if_present(EK_CERTIFICATE),
             Self::AttestationKey => KeyUsage::required(AK_CERTIFICATE),
+            Self::Card => KeyUsage::required_if_present(CARD_CERTIFICATE),
         }
     }
 }
@@ -64,16 +69,26 @@ impl Roots {
     /// There is none, or something else.
     pub fn from_pem(pem: &[u8]) -> Result<Self, ChainError> {
         let certificates = certificates(pem)?;
-        let anchors = certificates.iter().map(|certificate| {
-            let anchor = anchor_from_trusted_cert(certificate);
-            anchor.map(|anchor| anchor.to_owned())
-        });
-        let anchors: Result<Vec<_>, _> = anchors.collect();
-        match anchors {
-            Ok(anchors) if anchors.is_empty() => Err(ChainError::NoRoot),
-            Ok(anchors) => Ok(Self(anchors)),
-            Err(error) => Err(ChainError::Certificate(error.to_string())),
+        let anchors = certificates.iter().map(anchor);
+        let anchors = anchors.collect::<Result<Vec<_>, _>>()?;
+        match anchors.is_empty() {
+            true => Err(ChainError::NoRoot),
+            false => Ok(Self(anchors)),
         }
+    }
+
+    /// One certificate, DER, that is trusted for what comes below it.
+    pub(crate) fn only(certificate: &[u8]) -> Result<Self, ChainError> {
+        Ok(Self(vec![anchor(&CertificateDer::from_slice(
+            certificate,
+        ))?]))
+    }
+}
+
+fn anchor(certificate: &CertificateDer<'_>) -> Result<TrustAnchor<'static>, ChainError> {
+    match anchor_from_trusted_cert(certificate) {
+        Ok(anchor) => Ok(anchor.to_owned()),
+        Err(error) => Err(ChainError::Certificate(error.to_string())),
     }
 }
 

@@ -10,6 +10,8 @@
 pub mod chain;
 #[cfg(feature = "verify")]
 pub mod enrol;
+#[cfg(feature = "verify")]
+pub mod piv;
 pub mod protect;
 #[cfg(feature = "verify")]
 pub mod verify;

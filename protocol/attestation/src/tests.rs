@@ -5,6 +5,8 @@
     clippy::arithmetic_side_effects
 )]
 
+mod piv;
+
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use keyward_protocol::CoseKey;
@@ -16,7 +18,7 @@ use keyward_protocol::attestation::{
 };
 
 use crate::enrol::{ChallengeError, Endorsement, WrongAnswer, challenge, enrol};
-use crate::verify::{Attested, Bound, Refused, Unbound, Vouchers, verify};
+use crate::verify::{Attested, Bound, Refused, Said, Unbound, Vouchers, verify};
 
 const NONCE: &[u8] = &[7; 16];
 const KEY: u32 =
@@ -121,8 +123,7 @@ fn verdict(bundle: &Bundle, enrolments: &[Enrolment]) -> Result<Attested, Refuse
     let bundle = Bundle::from_document(&bundle.to_document().unwrap()).unwrap();
     let vouchers = Vouchers {
         enrolments,
-        ak_roots: None,
-        now: 0,
+        ..Vouchers::default()
     };
     verify(&bundle, NONCE, &vouchers)
 }
@@ -140,7 +141,8 @@ fn an_enrolled_attestation_key_makes_it_hardware() {
     let (key, ak) = (Key::new(), Key::new());
     let bundle = bundle(&key, statement(&key, &ak));
     let attested = verdict(&bundle, &[enrolment(&Key::new()), enrolment(&ak)]).unwrap();
-    assert_eq!((attested.key, attested.policy), (key.public(), None));
+    assert_eq!(attested.key, key.public());
+    assert!(matches!(attested.said, Said::Tpm { policy: None, .. }));
     assert_eq!(
         attested.bound,
         Ok(Bound::Enrolment {

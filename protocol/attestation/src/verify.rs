@@ -2,11 +2,13 @@
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use keyward_protocol::attestation::enrolment::Enrolment;
+use keyward_protocol::attestation::piv::CertificateError;
 use keyward_protocol::attestation::tpm::{Attributes, Certify, Public, TpmError, parse_signature};
 use keyward_protocol::attestation::{Bundle, Statement, TpmStatement, qualifying_data};
 use keyward_protocol::{CoseKey, Thumbprint};
 
 use crate::chain::{self, ChainError, Roots, Usage};
+use crate::piv::{self, Card};
 
 /// Why a bundle is worth nothing: somebody made or changed it, or it is about something else.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,15 +43,37 @@ pub enum Refused {
     /// The key can be elsewhere.
     #[error("the key is not in one TPM alone: {0}")]
     NotFixed(&'static str),
+    /// A certificate of a card can't be read.
+    #[error("{what}: {error}")]
+    Certificate {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        error: CertificateError,
+    },
+    /// The certificate is none by which a card attests.
+    #[error("the certificate of the key is no attestation of a PIV card: it does not say {0}")]
+    NotOfCard(&'static str),
+    /// The card's key for attestation has not signed the certificate.
+    #[error("the attestation key of the card has not signed it: {0}")]
+    CardSignature(ChainError),
+    /// Whoever has the public half of such a key can compute the other one.
+    #[error(
+        "firmware {}.{}.{} makes weak RSA keys (CVE-2017-15361): make another key elsewhere",
+        .0[0], .0[1], .0[2]
+    )]
+    Weak([u8; 3]),
 }
 
 /// Who vouches for the attestation key.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Vouchers<'a> {
     /// What the verifier has enrolled itself.
     pub enrolments: &'a [Enrolment],
     /// Whose certificates of attestation keys are believed.
     pub ak_roots: Option<&'a Roots>,
+    /// Whose PIV cards are believed.
+    pub piv_roots: Option<&'a Roots>,
     /// Seconds since 1970, for certificates.
     pub now: u64,
 }
@@ -59,12 +83,25 @@ pub struct Vouchers<'a> {
 pub struct Attested {
     /// The key.
     pub key: CoseKey,
-    /// The policy without which the TPM does not use the key, if there is one: PCRs, say.
-    pub policy: Option<Vec<u8>>,
-    /// The name of the attestation key.
-    pub ak_name: Vec<u8>,
-    /// Whether the attestation key is of a TPM at all.
+    /// What the token says, by its kind.
+    pub said: Said,
+    /// Whether the attestation key is of a token at all.
     pub bound: Result<Bound, Unbound>,
+}
+
+/// What a token says about the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Said {
+    /// A TPM.
+    Tpm {
+        /// The policy without which the TPM does not use the key, if there is one: PCRs, say.
+        policy: Option<Vec<u8>>,
+        /// The name of the attestation key.
+        ak_name: Vec<u8>,
+    },
+    /// A PIV card.
+    Piv(Card),
 }
 
 impl Attested {
@@ -72,6 +109,13 @@ impl Attested {
     #[must_use]
     pub fn thumbprint(&self) -> Thumbprint {
         Thumbprint::of(&self.key)
+    }
+
+    /// Whether the token has signed the verifier's nonce. A PIV card signs none: what it said, it
+    /// could have said at any time before.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        matches!(self.said, Said::Tpm { .. })
     }
 }
 
@@ -86,18 +130,27 @@ pub enum Bound {
         /// When, in seconds since 1970.
         enrolled: u64,
     },
-    /// It has a certificate under the verifier's roots.
+    /// It has a certificate under the verifier's roots, or is of a card that has one.
     Certificate,
 }
 
-/// Why nobody knows of what the attestation key is. A program that has no TPM can make all that is in
-/// such a bundle, and put the certificate of any endorsement key beside it.
+/// Why nobody knows of what the attestation key is. A program that has no token can make all that is
+/// in such a bundle, and put the certificate of any endorsement key beside it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unbound {
     /// The verifier said neither.
     #[error("neither an enrolment record nor roots of attestation keys were given")]
     NothingGiven,
+    /// The verifier did not say whose PIV cards are believed.
+    #[error("no roots of PIV cards were given")]
+    NoCardRoots,
+    /// The card has no certificate of its attestation key.
+    #[error("the card gave no certificate of its attestation key")]
+    NoCardCertificate,
+    /// The certificates of the card are not under the roots.
+    #[error("the certificate of the card: {0}")]
+    CardChain(ChainError),
     /// The enrolment records are of other attestation keys.
     #[error("the attestation key is not the one of the enrolment record")]
     OtherEnrolment,
@@ -122,6 +175,7 @@ pub fn verify(bundle: &Bundle, nonce: &[u8], vouchers: &Vouchers<'_>) -> Result<
     }
     match &bundle.statement {
         Statement::Tpm(statement) => tpm(&bundle.key, statement, nonce, vouchers),
+        Statement::Piv(statement) => piv::verify(&bundle.key, statement, vouchers),
         _ => Err(Refused::Structure {
             what: "its kind of token",
             error: TpmError::Unknown("a token"),
@@ -156,10 +210,12 @@ fn tpm(
     check_fixed(public.attributes).map_err(Refused::NotFixed)?;
     let needs_policy = public.attributes.lacks(Attributes::USER_WITH_AUTH);
     Ok(Attested {
-        policy: needs_policy.then_some(public.policy),
         key: public.key,
         bound: bind(&ak, statement, vouchers),
-        ak_name: ak.name,
+        said: Said::Tpm {
+            policy: needs_policy.then_some(public.policy),
+            ak_name: ak.name,
+        },
     })
 }
 

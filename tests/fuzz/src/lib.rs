@@ -12,6 +12,7 @@ use keyward_backend::start::Start;
 use keyward_client::age::agent::Recipient;
 use keyward_client::age::{FileKey, Header, MAX_STANZAS};
 use keyward_protocol::attestation::enrolment::{Challenge, Enrolment, Pending};
+use keyward_protocol::attestation::piv::CardCertificate;
 use keyward_protocol::attestation::{AttestationKey, Bundle, Document, tpm};
 use keyward_protocol::backup::Content;
 use keyward_protocol::cbor;
@@ -128,6 +129,7 @@ pub fn attestation(data: &[u8]) {
     }
     let _ = tpm::Certify::parse(data);
     let _ = tpm::parse_signature(data);
+    let _ = CardCertificate::parse(data);
 }
 
 fn document<D: Document>(data: &[u8]) {

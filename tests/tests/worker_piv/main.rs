@@ -6,6 +6,7 @@
     clippy::arithmetic_side_effects
 )]
 
+mod attestation;
 mod faults;
 mod hot_plug;
 mod other_cards;

@@ -61,16 +61,23 @@ pub(crate) struct AttestEnrol {
 #[derive(Args)]
 #[command(after_long_help = "\
 No agent, token or network is needed. The first word is the verdict:
-  hardware   the key was made in a TPM and can't leave it, and the verifier knows of which TPM
-  not bound  all of it could have been made without a TPM, since nobody vouches for the attestation
-             key: neither an enrolment record nor a certificate under --ak-roots (exit code 1)
+  hardware   the key was made in a TPM or a PIV card and can't leave it, and the verifier knows of which
+             TPM, or of whose card
+  not bound  all of it could have been made without a token, since nobody vouches for the attestation
+             key: for a TPM neither an enrolment record nor a certificate under --ak-roots, for a card
+             no certificate under --piv-roots (exit code 1)
 What does not belong together, is about another nonce or another key, or may leave its TPM, is an error \
 (exit code 1). Whether a certificate was revoked is not asked.
+
+A PIV card signs no nonce. Its bundle says that the card made the key, and not that whoever sent it has \
+the card now: that is shown by a signature of the key over something that you chose (`keyward sign`).
 
 Example:
   keyward key attest web --nonce 00112233445566778899aabbccddeeff -o web.attestation
   keyward attest verify web.attestation --nonce 00112233445566778899aabbccddeeff \\
-    --enrolment tpm.enrolment --key web.pem")]
+    --enrolment tpm.enrolment --key web.pem
+  keyward attest verify card.attestation --nonce 00112233445566778899aabbccddeeff \\
+    --piv-roots yubico.pem")]
 pub(crate) struct AttestVerify {
     /// What `keyward key attest` wrote
     #[arg(value_name = "FILE")]
@@ -84,6 +91,9 @@ pub(crate) struct AttestVerify {
     /// Believe certificates of attestation keys that these certificates have signed (PEM)
     #[arg(long, value_name = "FILE")]
     pub(crate) ak_roots: Option<PathBuf>,
+    /// Believe PIV cards whose certificates these certificates have signed (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) piv_roots: Option<PathBuf>,
     /// Refuse a bundle that is not about this public key
     #[arg(long = "key", value_name = "FILE")]
     pub(crate) public_key: Option<PathBuf>,
@@ -94,7 +104,8 @@ pub(crate) struct AttestVerify {
 #[derive(Args)]
 #[command(after_long_help = "\
 The bundle says where the key is, signed by the attestation key of its token. `keyward attest verify` \
-says what it proves, to whom it was who chose the nonce. Only TPMs attest keys; docs/attestation.md has \
+says what it proves, to whom it was who chose the nonce. TPMs and YubiKeys attest keys that \
+they made; docs/attestation.md has \
 the format.")]
 pub(crate) struct KeyAttest {
     /// The key's id or one of its aliases

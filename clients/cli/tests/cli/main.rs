@@ -6,6 +6,7 @@
 )]
 
 mod agent;
+mod attest;
 mod completion;
 #[path = "../../../rust/tests/client/fake.rs"]
 mod fake;
