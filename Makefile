@@ -24,7 +24,7 @@ PIV_PACKAGES   := mount pcscd libpcsclite-dev vsmartcard-vpcd opensc opensc-pkcs
 TEST_PACKAGES  := $(DEMO_PACKAGES) p11-kit p11-kit-modules age swtpm swtpm-tools tpm2-tools tpm2-openssl $(PIV_PACKAGES)
 # A real key, beside the virtual card.
 KEY_PACKAGES   := openssl pcscd pcsc-tools yubico-piv-tool
-BENCH_PACKAGES := $(DEMO_PACKAGES) p11-kit p11-kit-modules swtpm tpm2-tools
+BENCH_PACKAGES := $(DEMO_PACKAGES) p11-kit p11-kit-modules swtpm tpm2-tools mount pcscd vsmartcard-vpcd
 FUZZ_PACKAGES  := $(BUILD_PACKAGES) g++
 
 CARGO_DENY_VERSION := 0.20.2

@@ -279,6 +279,47 @@ mod tests {
         events.add(inbox(7)).unwrap();
     }
 
+    #[test]
+    fn a_touch_is_told_with_who_wants_it_to_those_who_may_see_the_key() {
+        let events = events();
+        let mine = events.add(inbox(7)).unwrap();
+        let other = events.add(inbox(8)).unwrap();
+        let about = About {
+            operation: OperationCode::Sign,
+            key: Some(Uuid::from_u128(1)),
+            caller: EventCaller {
+                uid: 7,
+                pid: Some(4711),
+                unit: None,
+                program: Some("/usr/bin/git".to_owned()),
+            },
+        };
+        events.touch(EventKind::TouchNeeded, "card", &about);
+        events.touch(EventKind::TouchDone, "card", &about);
+        let told: Vec<_> = std::iter::from_fn(|| mine.take()).collect();
+        assert_eq!(told.len(), 2);
+        for event in told {
+            assert_eq!(event.token.as_deref(), Some("card"));
+            assert_eq!(event.key, Some(Uuid::from_u128(1).to_string()));
+            assert_eq!(event.operation, Some(OperationCode::Sign.number()));
+            assert_eq!(event.caller.as_ref(), Some(&about.caller));
+        }
+        assert_eq!(kinds(&other), []);
+    }
+
+    #[tokio::test]
+    async fn what_moves_before_it_is_waited_for_is_noticed_by_each_who_waits() {
+        let events = events();
+        let (first, second) = (events.moved(), events.moved());
+        events.has_moved();
+        first.await;
+        second.await;
+        // And what moved before nobody waits for.
+        let later = events.moved();
+        let nothing = tokio::time::timeout(std::time::Duration::ZERO, later).await;
+        assert!(nothing.is_err());
+    }
+
     #[tokio::test]
     async fn whoever_waits_is_woken() {
         let events = events();

@@ -357,7 +357,8 @@ impl Token {
     }
 
     /// Sends what can be sent: one packet more than the worker has threads, so that none of them
-    /// waits, and no more, so that the rest can still be ordered and cancelled.
+    /// waits, and no more, so that the rest can still be ordered and cancelled. A card gets one alone:
+    /// what waits behind a touch would be asked of a person after its caller had gone.
     fn pump(&self) {
         let Some(link) = self.link.borrow().clone() else {
             return;
@@ -365,7 +366,8 @@ impl Token {
         if *self.state.borrow() != State::Ready {
             return;
         }
-        let most = self.settings.threads.saturating_add(1);
+        let ahead = usize::from(self.settings.kind != "piv");
+        let most = self.settings.threads.saturating_add(ahead);
         while link.under_way() < most {
             let Some((caller, job)) = self.queue.borrow_mut().pop() else {
                 return;

@@ -25,6 +25,7 @@ pub fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         [reference::ARGUMENT, module] => reference::main(Path::new(module)),
+        [reference::piv::ARGUMENT] => reference::piv::main(),
         [files::ARGUMENT, way, input, output] => {
             files::main(way, Path::new(input), Path::new(output))
         }

@@ -21,7 +21,7 @@ pub mod worker;
 
 pub use daemon::{Daemon, PATIENCE};
 pub use fault::{Fault, FaultModule};
-pub use piv::{PIV_PIN, PivToken};
+pub use piv::{CardToken, PIV_PIN, PivToken};
 pub use raw::Raw;
 pub use remote::RemoteBackend;
 pub use site::{Pin, Setup, Site, TokenSetup};

@@ -1,13 +1,17 @@
 //! A virtual PIV card in a reader of its own, for workers and daemons.
 
+pub mod client;
 pub mod gate;
+pub mod token;
 
 use std::path::PathBuf;
 use std::sync::Mutex;
 
 use keyward_virtual_piv::{Card, Model, Rig};
 
+pub use client::{PcscClient, Share};
 pub use gate::Gate;
+pub use token::CardToken;
 
 /// The PIN of a card from the factory.
 pub const PIV_PIN: &str = "123456";

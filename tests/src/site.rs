@@ -10,14 +10,19 @@ use std::{
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::Arc,
 };
 
+use keyward_virtual_piv::{Card, Model, Rig, rig::YUBIKEY};
 use tempfile::TempDir;
 
 pub use token_setup::{Pin, TokenSetup};
 
-use crate::{FaultModule, SoftHsm, Swtpm, TPM_PIN, TpmToken};
+use crate::{CardToken, FaultModule, PIV_PIN, SoftHsm, Swtpm, TPM_PIN, TpmToken};
 use token_setup::Kind;
+
+/// The serial number of a site's first card; the others follow.
+const FIRST_SERIAL: u32 = 41_872_301;
 
 /// What is to be in a site.
 #[derive(Debug, Default)]
@@ -80,8 +85,9 @@ impl Setup {
             self.top,
             self.sections
         );
+        let mut cards = Cards::of(&self.tokens);
         for setup in self.tokens {
-            let (token, table) = token(&site, setup);
+            let (token, table) = token(&site, setup, &mut cards);
             text.push_str(&table);
             site.tokens.push(token);
         }
@@ -90,8 +96,40 @@ impl Setup {
     }
 }
 
+/// What the cards of a site are made of.
+struct Cards {
+    rig: Option<Arc<Rig>>,
+    next: usize,
+}
+
+impl Cards {
+    /// A pcscd with a reader for each of them that is not there already.
+    #[track_caller]
+    fn of(tokens: &[TokenSetup]) -> Self {
+        let is_new =
+            |token: &&TokenSetup| matches!(token.kind, Kind::Piv { .. }) && token.card.is_none();
+        let readers = vec![YUBIKEY; tokens.iter().filter(is_new).count()];
+        Self {
+            rig: (!readers.is_empty()).then(|| Arc::new(Rig::with_readers(&readers))),
+            next: 0,
+        }
+    }
+
+    /// The next one from the factory.
+    #[track_caller]
+    fn next(&mut self, model: Model) -> CardToken {
+        let rig = self.rig.as_ref().expect("a reader for each card");
+        let nth = u32::try_from(self.next).expect("a few");
+        let card = Card::new(model, FIRST_SERIAL.wrapping_add(nth));
+        let token = CardToken::new(rig, self.next, card);
+        self.next = self.next.saturating_add(1);
+        token
+    }
+}
+
 /// Makes a token and writes its table.
-fn token(site: &Site, setup: TokenSetup) -> (Token, String) {
+#[track_caller]
+fn token(site: &Site, setup: TokenSetup, cards: &mut Cards) -> (Token, String) {
     let name = setup.name;
     let (behind, right, table) = match setup.kind {
         Kind::Tpm {
@@ -105,6 +143,11 @@ fn token(site: &Site, setup: TokenSetup) -> (Token, String) {
             let tpm = TpmToken::of(swtpm, &site.state().join("tpm").join(name), has_pin);
             let table = format!("kind = \"tpm\"\ntcti = {:?}\n", tpm.proxy().tcti());
             (Behind::Tpm(Box::new(tpm)), TPM_PIN, (table, String::new()))
+        }
+        Kind::Piv { model, with_serial } => {
+            let card = setup.card.unwrap_or_else(|| cards.next(model));
+            let table = card.table(name, with_serial);
+            (Behind::Card(card), PIV_PIN, table)
         }
         Kind::SoftHsm | Kind::Fault => {
             let hsm = SoftHsm::new();
@@ -165,6 +208,7 @@ enum Behind {
         fault: Option<FaultModule>,
     },
     Tpm(Box<TpmToken>),
+    Card(CardToken),
 }
 
 /// A place for a daemon. The folder and the tokens go when it is dropped.
@@ -214,7 +258,7 @@ impl Site {
     pub fn hsm(&self, token: &str) -> &SoftHsm {
         match &self.token(token).behind {
             Behind::SoftHsm { hsm, .. } => hsm,
-            Behind::Tpm(_) => panic!("{token} is a TPM"),
+            Behind::Tpm(_) | Behind::Card(_) => panic!("{token} is no SoftHSM"),
         }
     }
 
@@ -227,7 +271,20 @@ impl Site {
     pub fn tpm(&self, token: &str) -> &TpmToken {
         match &self.token(token).behind {
             Behind::Tpm(tpm) => tpm,
-            Behind::SoftHsm { .. } => panic!("{token} is no TPM"),
+            Behind::SoftHsm { .. } | Behind::Card(_) => panic!("{token} is no TPM"),
+        }
+    }
+
+    /// The PIV card behind a token.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    #[track_caller]
+    pub fn card(&self, token: &str) -> &CardToken {
+        match &self.token(token).behind {
+            Behind::Card(card) => card,
+            Behind::SoftHsm { .. } | Behind::Tpm(_) => panic!("{token} is no PIV card"),
         }
     }
 
@@ -240,7 +297,7 @@ impl Site {
     pub fn fault(&self, token: &str) -> &FaultModule {
         match &self.token(token).behind {
             Behind::SoftHsm { fault, .. } => fault.as_ref(),
-            Behind::Tpm(_) => None,
+            Behind::Tpm(_) | Behind::Card(_) => None,
         }
         .expect("the token is set up with .fault()")
     }

@@ -61,7 +61,7 @@ pub enum BackendError {
     TokenFull,
     /// No session or other resource is free; ask again later.
     #[n(13)]
-    #[error("the token has no free session: {0}")]
+    #[error("the token is busy: {0}")]
     Busy(#[n(0)] String),
     /// The device or its module is in an unknown state: start the worker again.
     #[n(14)]
@@ -87,6 +87,11 @@ pub enum BackendError {
     #[n(20)]
     #[error("one try is left, and it was not spent")]
     LastTry,
+    /// The token was taken away in the middle: whether it was done is not known. Nothing is wrong
+    /// with its worker.
+    #[n(22)]
+    #[error("the token was interrupted: {0}")]
+    Interrupted(#[n(0)] String),
     /// What the token has under the id is not the key that the registry means: nothing was done with it.
     /// Another place may have the right one.
     #[n(21)]

@@ -40,7 +40,7 @@ pub(crate) fn failure_of(token: &str, error: BackendError) -> Failure {
         E::TouchMissed => Failure::new(ErrorCode::TouchMissed, text)
             .hint("touch it while it blinks; `keyward watch` says who asks"),
         E::Busy(_) => Failure::new(ErrorCode::Busy, text),
-        E::DeviceFailed(_) => Failure::new(ErrorCode::TokenFailed, text).hint("keyward status"),
+        E::DeviceFailed(_) | E::Interrupted(_) => Failure::new(ErrorCode::TokenFailed, text).hint("keyward status"),
         // Refused, and whatever a newer worker says.
         _ => Failure::new(ErrorCode::TokenFailed, text),
     }

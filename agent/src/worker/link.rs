@@ -348,3 +348,6 @@ fn encode(id: u64, work: &Work, expected: Option<&Expected>, packet: &mut Vec<u8
         Err(error) => unreachable!("writing to a Vec does not fail: {error}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

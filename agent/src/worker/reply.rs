@@ -66,6 +66,7 @@ fn words(error: &mut BackendError) -> Option<&mut String> {
         | E::Invalid(text)
         | E::Busy(text)
         | E::DeviceFailed(text)
+        | E::Interrupted(text)
         | E::Refused(text) => Some(text),
         _ => None,
     }

@@ -102,7 +102,7 @@ impl Piv {
         let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
         if expected.as_ref() != identity {
             // What was unlocked belongs to the card of before.
-            self.pins.forget_card();
+            self.pins.forget_all();
             *expected = identity.cloned();
         }
     }

@@ -7,6 +7,7 @@ mod latency;
 mod memory;
 mod one;
 mod pipelined;
+mod piv;
 mod start;
 mod stuck;
 mod tpm;
@@ -54,6 +55,11 @@ pub(crate) const FIGURES: &[Figure] = &[
         name: "tpm",
         about: "a TPM of swtpm through keyward and through tss-esapi alone",
         measure: tpm::measure,
+    },
+    Figure {
+        name: "piv",
+        about: "a virtual PIV card through keyward and through pcsc alone",
+        measure: piv::measure,
     },
     Figure {
         name: "memory",

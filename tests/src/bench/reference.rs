@@ -1,5 +1,6 @@
 //! The references: the same token without keyward, driven by `cryptoki` in a process of its own.
 
+pub(crate) mod piv;
 mod token;
 mod tpm;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{sample::Sample, work::Work};
 use crate::{SoftHsm, wait_for};
+pub(crate) use piv::DirectPiv;
 pub(crate) use tpm::DirectTpm;
 
 /// The argument that makes the benchmark a reference process.

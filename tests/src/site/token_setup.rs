@@ -2,6 +2,10 @@
 
 use std::fmt::Write as _;
 
+use keyward_virtual_piv::Model;
+
+use crate::CardToken;
+
 /// Where the token `main` gets its PIN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pin {
@@ -20,6 +24,8 @@ pub struct TokenSetup {
     pub(super) pin: Pin,
     pub(super) kind: Kind,
     pub(super) lines: String,
+    /// A card that is there already.
+    pub(super) card: Option<CardToken>,
 }
 
 /// What is behind a token.
@@ -28,6 +34,7 @@ pub(super) enum Kind {
     SoftHsm,
     Fault,
     Tpm { has_pin: bool, manufactured: bool },
+    Piv { model: Model, with_serial: bool },
 }
 
 impl TokenSetup {
@@ -39,7 +46,50 @@ impl TokenSetup {
             pin: Pin::File,
             kind: Kind::SoftHsm,
             lines: String::new(),
+            card: None,
         }
+    }
+
+    /// A PIV card from the factory with firmware 5.7, with its PIN in a file. All cards of a site have
+    /// one pcscd, with a reader for each.
+    #[must_use]
+    pub fn piv(name: &'static str) -> Self {
+        Self::piv_of(name, Model::YubiKey57)
+    }
+
+    /// A PIV card of another model.
+    #[must_use]
+    pub fn piv_of(name: &'static str, model: Model) -> Self {
+        Self {
+            kind: Kind::Piv {
+                model,
+                with_serial: true,
+            },
+            ..Self::new(name)
+        }
+    }
+
+    /// A PIV card that another site has, too, and where it is.
+    #[must_use]
+    pub fn same_piv(name: &'static str, card: &CardToken) -> Self {
+        Self {
+            card: Some(card.clone()),
+            ..Self::piv_of(name, card.card().model())
+        }
+    }
+
+    /// Names no serial number in `keyward.toml`: the card is the only one.
+    ///
+    /// # Panics
+    /// If the token is no PIV card.
+    #[must_use]
+    #[track_caller]
+    pub fn any_serial(mut self) -> Self {
+        match &mut self.kind {
+            Kind::Piv { with_serial, .. } => *with_serial = false,
+            other => panic!("{other:?} has no such number"),
+        }
+        self
     }
 
     /// A TPM with its PIN in a file.

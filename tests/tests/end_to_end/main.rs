@@ -42,6 +42,7 @@ mod main_job;
 mod opened_outside;
 mod pcrs;
 mod pin;
+mod piv;
 mod policy;
 mod queue;
 mod readme;

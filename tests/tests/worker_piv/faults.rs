@@ -2,8 +2,10 @@ use keyward_backend::message::Attest;
 
 use super::*;
 
-/// SELECT, GET VERSION, GET SERIAL, VERIFY, GET METADATA, GET DATA, GENERAL AUTHENTICATE.
-const OF_A_USE: [u8; 7] = [0xa4, 0xfd, 0xf8, 0x20, 0xf7, 0xcb, 0x87];
+/// SELECT, GET SERIAL, VERIFY, GET METADATA, GET DATA, GENERAL AUTHENTICATE.
+const OF_A_USE: [u8; 6] = [0xa4, 0xf8, 0x20, 0xf7, 0xcb, 0x87];
+/// Asked once for each insertion.
+const GET_VERSION: u8 = 0xfd;
 const GENERAL_AUTHENTICATE: u8 = 0x87;
 
 #[test]
@@ -21,7 +23,7 @@ fn a_card_that_is_pulled_at_any_command_gives_a_typed_error_and_comes_back() {
             let pulled = rig.sign_by_note(&key);
             rig.token.put_back();
             let typed = match &pulled {
-                Err(BackendError::DeviceFailed(_)) => instruction == GENERAL_AUTHENTICATE,
+                Err(BackendError::Interrupted(_)) => instruction == GENERAL_AUTHENTICATE,
                 Err(BackendError::TokenAbsent(_)) => true,
                 // It was pulled while the key was inspected, and the next use is of another login.
                 Err(BackendError::LoginRequired) => true,
@@ -34,6 +36,31 @@ fn a_card_that_is_pulled_at_any_command_gives_a_typed_error_and_comes_back() {
             rig.assert_sound();
         }
     }
+}
+
+#[test]
+fn a_card_is_asked_what_it_is_once_for_each_insertion_and_may_be_pulled_then() {
+    let mut rig = Rig::new(Model::YubiKey57);
+    let key = rig.key();
+    let before = rig.token.card().count(GET_VERSION);
+    for _ in 0..5 {
+        rig.sign(&key).unwrap();
+    }
+    assert_eq!(rig.token.card().count(GET_VERSION), before);
+    rig.token.remove();
+    rig.token.card().pull_at(GET_VERSION);
+    rig.token.put_back();
+    let pulled = rig.worker.open();
+    assert!(
+        matches!(pulled, Err(BackendError::TokenAbsent(_))),
+        "{pulled:?}"
+    );
+    rig.token.put_back();
+    rig.worker.open().unwrap();
+    rig.worker.login(PIV_PIN).unwrap();
+    rig.sign(&key).unwrap();
+    assert!(rig.token.card().count(GET_VERSION) > before);
+    rig.assert_sound();
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn a_card_that_is_pulled_while_it_blinks_frees_the_worker() {
     // The command was sent: whether a signature was made is not known.
     let lost = signed(rig.worker.receive(call).unwrap());
     assert!(
-        matches!(lost, Err(BackendError::DeviceFailed(_))),
+        matches!(lost, Err(BackendError::Interrupted(_))),
         "{lost:?}"
     );
 }

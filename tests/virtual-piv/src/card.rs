@@ -246,6 +246,22 @@ impl Card {
         self.set(|state| state.scene.pull_after = Some(instruction));
     }
 
+    /// The next VERIFY that has a PIN is done, and the card pulled before the answer.
+    pub fn pull_after_pin(&self) {
+        self.set(|state| state.scene.pull_after_pin = true);
+    }
+
+    /// Takes back what [`pull_at`](Self::pull_at), [`pull_after`](Self::pull_after) and
+    /// [`answer`](Self::answer) have prepared and no command has met yet.
+    pub fn forget_faults(&self) {
+        self.set(|state| {
+            state.scene.pull_at = None;
+            state.scene.pull_after = None;
+            state.scene.pull_after_pin = false;
+            state.scene.answers.clear();
+        });
+    }
+
     /// How long each command takes, besides.
     pub fn delay(&self, delay: Duration) {
         self.set(|state| state.scene.delay = delay);

@@ -46,6 +46,14 @@ pub(super) mod instruction {
 }
 use instruction as ins;
 
+/// What does not change as long as a card stays in its reader.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    /// T=0 takes no Le behind data.
+    t0: bool,
+    version: Option<Version>,
+}
+
 /// A card within one transaction.
 pub(super) struct Card<'t> {
     transaction: Transaction<'t>,
@@ -65,8 +73,16 @@ pub(super) struct Card<'t> {
 
 impl<'t> Card<'t> {
     /// Selects the PIV application and asks which card it is; `None` for a card without one.
-    pub(super) fn select(transaction: Transaction<'t>) -> Result<Option<Self>, Failure> {
-        let t0 = matches!(transaction.status2_owned()?.protocol2(), Some(Protocol::T0));
+    ///
+    /// What was asked since it was inserted is not asked again: its serial number is, each time.
+    pub(super) fn select(
+        transaction: Transaction<'t>,
+        asked: Option<Asked>,
+    ) -> Result<Option<Self>, Failure> {
+        let t0 = match asked {
+            Some(asked) => asked.t0,
+            None => matches!(transaction.status2_owned()?.protocol2(), Some(Protocol::T0)),
+        };
         let nobody = TokenIdentity {
             manufacturer: String::new(),
             model: String::new(),
@@ -84,9 +100,20 @@ impl<'t> Card<'t> {
         if !card.select_application(PIV)? {
             return Ok(None);
         }
-        card.version = card.ask_version()?;
+        card.version = match asked {
+            Some(asked) => asked.version,
+            None => card.ask_version()?,
+        };
         card.identity = card.ask_identity()?;
         Ok(Some(card))
+    }
+
+    /// What need not be asked again as long as the card stays where it is.
+    pub(super) fn asked(&self) -> Asked {
+        Asked {
+            t0: self.t0,
+            version: self.version,
+        }
     }
 
     /// Sends a command.

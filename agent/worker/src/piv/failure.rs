@@ -133,7 +133,7 @@ impl Way {
 /// What the agent hears when the way to the card failed for good.
 pub(super) fn way_error(error: pcsc::Error, progress: Progress) -> BackendError {
     if progress == Progress::Key {
-        return BackendError::DeviceFailed(format!(
+        return BackendError::Interrupted(format!(
             "the card was taken away while it did this, and whether it was done is not known ({error})"
         ));
     }
@@ -173,7 +173,7 @@ mod tests {
             assert!(matches!(absent, BackendError::TokenAbsent(_)), "{absent}");
         }
         let unknown = way_error(error, Progress::Key);
-        assert!(matches!(unknown, BackendError::DeviceFailed(_)));
+        assert!(matches!(unknown, BackendError::Interrupted(_)));
     }
 
     #[test]

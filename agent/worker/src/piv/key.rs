@@ -63,6 +63,16 @@ impl Cache {
         self.notes.clear();
     }
 
+    /// The key of a place, if it was read since the card was inserted.
+    pub(super) fn known(&self, place: &Place) -> Option<Arc<Key>> {
+        let Some(Content::Key(key)) = self.contents.get(&place.slot) else {
+            return None;
+        };
+        let thumbprint = place.thumbprint;
+        let same = thumbprint.is_none_or(|wanted| wanted == Thumbprint::of(&key.public).0);
+        same.then(|| key.clone())
+    }
+
     pub(super) fn forget(&mut self, slot: Slot) {
         self.contents.remove(&slot);
         self.notes.remove(&slot);

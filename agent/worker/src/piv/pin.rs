@@ -38,6 +38,8 @@ struct Held {
     until: Option<Instant>,
     /// What the card refused last. It is not sent again.
     refused: Option<SecretBytes>,
+    /// What the card was sent when it went away before it answered, and how many tries it had then.
+    doubtful: Option<(SecretBytes, Option<u8>)>,
 }
 
 impl Keeper {
@@ -57,6 +59,7 @@ impl Keeper {
             .and_then(|lasts| Instant::now().checked_add(lasts));
         held.pin = Some(SecretBytes::copy_from(pin.expose()));
         held.refused = None;
+        held.doubtful = None;
         self.changed.notify_all();
     }
 
@@ -67,8 +70,14 @@ impl Keeper {
         held.until = None;
     }
 
-    /// Forgets everything: there is another card, or the same one again.
+    /// Ends the login: the card was away, and whoever had it then is not the one who typed the PIN.
+    /// What it refused before, it would refuse again.
     pub(super) fn forget_card(&self) {
+        self.forget();
+    }
+
+    /// Forgets everything: it is about another card, or the PIN is another one.
+    pub(super) fn forget_all(&self) {
         *self.lock() = Held::default();
     }
 
@@ -76,6 +85,21 @@ impl Keeper {
     fn refuse(&self, pin: &SecretBytes) {
         self.forget();
         self.lock().refused = Some(SecretBytes::copy_from(pin.expose()));
+    }
+
+    /// Notes a PIN that the card may have counted or not.
+    fn doubt(&self, pin: &SecretBytes, left: Option<u8>) {
+        self.lock().doubtful = Some((SecretBytes::copy_from(pin.expose()), left));
+    }
+
+    /// Ends the doubt about a PIN by the tries that the card has now: with fewer it has refused it.
+    fn decide(&self, pin: &SecretBytes, left: Option<u8>) {
+        let mut held = self.lock();
+        if let Some((doubtful, before)) = held.doubtful.take_if(|(doubtful, _)| doubtful == pin)
+            && left < before
+        {
+            held.refused = Some(doubtful);
+        }
     }
 
     /// Whether the card has refused this PIN.
@@ -238,12 +262,18 @@ impl Piv {
         if tries == PinTries::Blocked {
             return Err(BackendError::PinBlocked.into());
         }
+        let left = card.tries()?;
+        self.pins.decide(pin, left);
         if self.pins.was_refused(pin) && tries != PinTries::Unknown {
             return Err(BackendError::PinIncorrect.into());
         }
-        self.send_pin(card, pin)?;
-        self.pins.keep(pin);
-        Ok(())
+        let sent = self.send_pin(card, pin);
+        match &sent {
+            Ok(()) => self.pins.keep(pin),
+            Err(Failure::Pcsc(_)) => self.pins.doubt(pin, left),
+            Err(Failure::Answer(_)) => {}
+        }
+        sent
     }
 
     /// Verifies the PIN for a use of a key, if the key wants it, right before that use.
@@ -262,16 +292,10 @@ impl Piv {
     pub(super) fn verify_again(&self, card: &mut Card<'_>) -> std::result::Result<(), Failure> {
         let pin = self.pins.get()?;
         // Somebody else may have spent tries, or changed the PIN: the last try is a person's to spend.
-        match card.tries()? {
-            Some(0) => {
-                self.pins.forget();
-                return Err(BackendError::PinBlocked.into());
-            }
-            Some(1) => {
-                self.pins.forget();
-                return Err(BackendError::LoginRequired.into());
-            }
-            _ => {}
+        if let Some(0 | 1) = card.tries()? {
+            // Where it is blocked, the next login says so.
+            self.pins.forget();
+            return Err(BackendError::LoginRequired.into());
         }
         match self.send_pin(card, &pin) {
             // It was right before; somebody has changed it.

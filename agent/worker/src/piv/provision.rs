@@ -38,7 +38,7 @@ impl Piv {
             let (puk, new) = (&unblock.puk, &unblock.new);
             card.change_reference(ins::RESET_RETRY_COUNTER, PIN, puk, new)?;
             // What was kept is the PIN of before.
-            self.pins.forget_card();
+            self.pins.forget_all();
             self.report(card)
         })
     }
@@ -64,7 +64,7 @@ impl Piv {
                 .into());
             }
             card.progress = Progress::Key;
-            self.pins.forget_card();
+            self.pins.forget_all();
             cache.clear();
             card.block_pin()?;
             card.block_puk()?;

@@ -51,6 +51,16 @@ pub(super) fn readers(context: &Context) -> Result<Vec<Reader>, pcsc::Error> {
     }
 }
 
+/// One reader as it is now; `None` where there is none of that name.
+pub(super) fn reader_now(context: &Context, name: &CString) -> Result<Option<Reader>, pcsc::Error> {
+    let mut states = [ReaderState::new(name.clone(), State::UNAWARE)];
+    match context.get_status_change(Duration::ZERO, &mut states) {
+        Ok(()) | Err(pcsc::Error::Timeout) => Ok(states.first().map(of_state)),
+        Err(pcsc::Error::UnknownReader) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 fn states(context: &Context) -> Result<Vec<ReaderState>, pcsc::Error> {
     let names = match context.list_readers_owned() {
         Err(pcsc::Error::NoReadersAvailable) => Vec::new(),

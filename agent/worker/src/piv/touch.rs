@@ -24,6 +24,15 @@ impl Session<'_> {
             _ => return Ok(false),
         };
         let piv = self.piv;
+        // What was read since the card was inserted needs no transaction of its own.
+        let known = self.place.as_ref().and_then(|place| piv.known_key(place));
+        if let Some(key) = known {
+            return Ok(match key.touch_policy {
+                Some(TouchPolicy::Always) => true,
+                Some(TouchPolicy::Cached) => !piv.was_touched(),
+                Some(TouchPolicy::Never) | None => false,
+            });
+        }
         let policy = piv.with_card(|card, cache| Ok(self.find(card, cache, id)?.touch_policy));
         match policy {
             Ok(Some(TouchPolicy::Always)) => Ok(true),

@@ -5,7 +5,7 @@
 //! as it is. What failed on the way before anything counted is done again, for a short while.
 
 use std::ffi::CString;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,10 +13,10 @@ use keyward_backend::{BackendError, Result, TokenIdentity};
 use pcsc::{Context, Disposition, Protocols, Scope, ShareMode};
 
 use super::Piv;
-use super::card::Card;
+use super::card::{Asked, Card};
 use super::failure::{Failure, Progress, Way, held, way_error};
-use super::key::Cache;
-use super::reader::{Reader, readers};
+use super::key::{Cache, Key, Place};
+use super::reader::{Reader, reader_now, readers};
 
 /// For how long something is tried again before it has failed.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -28,9 +28,17 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 #[derive(Default)]
 pub(super) struct Hold {
     context: Option<Context>,
-    /// The reader that had the card last.
-    hint: Option<CString>,
+    /// The reader that had the card last, and what was asked of the card then.
+    hint: Option<(Reader, Asked)>,
     pub(super) cache: Cache,
+}
+
+impl Hold {
+    /// Another pcscd counts from its beginning again, so that nothing it says can be compared.
+    fn forget_pcscd(&mut self) {
+        self.context = None;
+        self.hint = None;
+    }
 }
 
 /// Where the card was when it was used last, for those who look after it meanwhile.
@@ -62,6 +70,11 @@ impl Seen {
             *place = None;
         }
         gone
+    }
+
+    /// Whether it was used, and has not been taken away since.
+    fn is_anywhere(&self) -> bool {
+        self.lock().is_some()
     }
 
     /// Forgets where the card was; says whether it was anywhere.
@@ -134,7 +147,7 @@ impl Piv {
                 Attempt::NotThere { .. } => {}
                 Attempt::Failed(Failure::Pcsc(error), progress) => {
                     if Way::of(error) == Way::NoService {
-                        hold.context = None;
+                        hold.forget_pcscd();
                     }
                     let final_way = Way::of(error) == Way::Other;
                     if over || final_way || progress != Progress::Nothing {
@@ -159,7 +172,7 @@ impl Piv {
                 Err(Failure::Answer(error)) => return Err(error),
                 Err(Failure::Pcsc(error)) => {
                     if Way::of(error) == Way::NoService {
-                        hold.context = None;
+                        hold.forget_pcscd();
                     }
                     if over || Way::of(error) == Way::Other {
                         return Err(way_error(error, Progress::Nothing));
@@ -168,6 +181,13 @@ impl Piv {
             }
             thread::sleep(LONGEST_PAUSE);
         }
+    }
+
+    /// A key as it was read since the card was inserted, if it was and the card is still there as far
+    /// as anybody knows.
+    pub(super) fn known_key(&self, place: &Place) -> Option<Arc<Key>> {
+        let hold = self.hold();
+        self.seen.is_anywhere().then(|| hold.cache.known(place))?
     }
 
     /// The one who may use the card: it does one thing at a time.
@@ -232,7 +252,10 @@ impl Piv {
             Ok(transaction) => transaction,
             Err(error) => return Some(error.into()),
         };
-        let mut card = match Card::select(transaction) {
+        // It is the same card for as long as it stays there.
+        let asked = hold.hint.as_ref().filter(|(last, _)| last == reader);
+        let asked = asked.map(|(_, asked)| *asked);
+        let mut card = match Card::select(transaction, asked) {
             Ok(Some(card)) => card,
             Ok(None) => return None,
             Err(failure) => return Some(Attempt::Failed(failure, Progress::Nothing)),
@@ -247,7 +270,7 @@ impl Piv {
             self.pins.forget_card();
             hold.cache.clear();
         }
-        hold.hint = Some(reader.name.clone());
+        hold.hint = Some((reader.clone(), card.asked()));
         let done = act(&mut card, &mut hold.cache);
         let progress = card.progress;
         if done.is_err() {
@@ -298,9 +321,16 @@ fn context_and_readers(
         None => Context::establish(Scope::System)?,
     };
     hold.context = Some(context.clone());
+    let last = hold.hint.as_ref().map(|(last, _)| last);
+    // Where the card has stayed where it was, nobody else needs to be looked at.
+    if let Some(last) = last
+        && reader_now(&context, &last.name)?.as_ref() == Some(last)
+    {
+        return Ok((context, vec![last.clone()]));
+    }
     let mut list = readers(&context)?;
     list.retain(|reader| reader.present);
-    list.sort_by_key(|reader| hold.hint.as_ref() != Some(&reader.name));
+    list.sort_by_key(|reader| last.map(|last| &last.name) != Some(&reader.name));
     Ok((context, list))
 }
 
@@ -323,7 +353,7 @@ fn look(hold: &mut Hold) -> std::result::Result<(Vec<TokenIdentity>, Vec<CString
         let Some(card) = connection.card.as_mut() else {
             continue;
         };
-        match Card::select(card.transaction()?) {
+        match Card::select(card.transaction()?, None) {
             Ok(Some(card)) => cards.push(card.identity.clone()),
             Ok(None) => {}
             // What can't be told from others is none of ours.

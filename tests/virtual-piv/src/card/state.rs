@@ -13,6 +13,7 @@ use super::status::Status;
 use super::{Reply, TouchNeed};
 
 const SELECT: u8 = 0xa4;
+const VERIFY: u8 = 0x20;
 
 pub(super) struct State {
     pub(super) piv: Piv,
@@ -154,8 +155,12 @@ impl State {
             Ok(data) => (data.len(), Status::OK),
             Err(status) => (0, *status),
         };
-        if self.scene.pull_after == Some(command.instruction) {
+        let has_pin = command.instruction == VERIFY && !command.data.is_empty();
+        if self.scene.pull_after == Some(command.instruction)
+            || (self.scene.pull_after_pin && has_pin)
+        {
             self.scene.pull_after = None;
+            self.scene.pull_after_pin = false;
             self.write(command, 0, None);
             self.remove();
             return None;
