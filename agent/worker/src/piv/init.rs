@@ -132,7 +132,7 @@ impl Drop for Left {
 }
 
 fn ask(card: &mut pcsc::Card) -> std::result::Result<Content, Failure> {
-    let Some(mut card) = Card::select(card.transaction()?)? else {
+    let Some(mut card) = Card::select(card.transaction()?, None)? else {
         return Ok(Content::Other);
     };
     let found = state(&mut card);
