@@ -2,7 +2,6 @@
 
 use std::process::{Command, Stdio};
 
-use keyward_backend::VersionId;
 use keyward_backend::message::{Outcome, Work};
 use keyward_client::protocol::{
     ErrorCode, KeyState, KeyType, Purpose, SecretBytes,
@@ -351,7 +350,7 @@ fn what_was_not_there_is_not_called_destroyed() {
     let key = daemon.create_signer("k");
     daemon.terminate();
     intend(&daemon, &key, 0, "main");
-    let id = VersionId::from(Uuid::parse_str(&key.versions[0].id).unwrap());
+    let id = keyward_backend::VersionId::from(Uuid::parse_str(&key.versions[0].id).unwrap());
     let gone = Worker::ready(daemon.hsm("main"), None).call(Work::Destroy(id));
     assert_eq!(gone, Outcome::Done);
     daemon.start_again();
