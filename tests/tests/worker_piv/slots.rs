@@ -68,7 +68,8 @@ fn a_key_of_another_program_is_taken_over() {
         })
     };
     let refused = rig.worker.call(adopt("9c", KeyType::Rsa2048));
-    assert_eq!(refused, Outcome::Failed(BackendError::KeyNotFound));
+    let empty = "slot 9c of the card has no key".to_owned();
+    assert_eq!(refused, Outcome::Failed(BackendError::Invalid(empty)));
     let refused = rig.worker.call(adopt("9b", KeyType::P256));
     assert!(matches!(refused, Outcome::Failed(BackendError::Invalid(_))));
     // Which type it is, the card says.

@@ -28,7 +28,10 @@ impl Session<'_> {
             let key = match cache.content(card, slot)? {
                 Content::Key(key) if !key.is_overwritten() => key,
                 Content::Key(_) | Content::Empty => {
-                    return Err(BackendError::KeyNotFound.into());
+                    return Err(BackendError::Invalid(format!(
+                        "slot {slot} of the card has no key"
+                    ))
+                    .into());
                 }
                 Content::Foreign => {
                     return Err(BackendError::Invalid(format!(
