@@ -2,7 +2,7 @@ use keyward_backend::message::Attest;
 
 use super::*;
 
-/// SELECT, GET SERIAL, VERIFY, GET METADATA, GET DATA, GENERAL AUTHENTICATE.
+/// Of a use behind another application's: SELECT, GET SERIAL, VERIFY, GET METADATA, GET DATA, GENERAL AUTHENTICATE.
 const OF_A_USE: [u8; 6] = [0xa4, 0xf8, 0x20, 0xf7, 0xcb, 0x87];
 /// Asked once for each insertion.
 const GET_VERSION: u8 = 0xfd;
@@ -14,6 +14,7 @@ fn a_card_that_is_pulled_at_any_command_gives_a_typed_error_and_comes_back() {
     let key = rig.key();
     for instruction in OF_A_USE {
         for after in [false, true] {
+            sharing::select_openpgp(&rig.token);
             match after {
                 false => rig.token.card().pull_at(instruction),
                 true => rig.token.card().pull_after(instruction),

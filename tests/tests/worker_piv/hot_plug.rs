@@ -20,6 +20,22 @@ fn a_card_that_was_away_wants_its_pin_again() {
 }
 
 #[test]
+fn what_was_read_of_a_card_that_was_away_is_not_believed() {
+    let mut rig = Rig::new(Model::YubiKey5);
+    let key = rig.key();
+    rig.sign(&key).unwrap();
+    rig.token.remove();
+    rig.wait_for_change();
+    rig.token.put_back();
+    rig.wait_for_change();
+    slots::yubico(&rig.token, &["-a", "generate", "-s", "82", "-A", "ECCP256"]);
+    rig.worker.open().unwrap();
+    rig.worker.login(PIV_PIN).unwrap();
+    assert!(matches!(rig.sign(&key), Err(BackendError::KeyChanged(_))));
+    rig.assert_sound();
+}
+
+#[test]
 fn an_absent_card_is_named_by_its_serial_number() {
     let mut rig = Rig::new(Model::YubiKey57);
     let key = rig.key();

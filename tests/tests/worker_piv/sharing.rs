@@ -4,7 +4,7 @@ use std::process::{Child, ChildStdout, Stdio};
 use super::*;
 
 /// The application of OpenPGP, selected by another program.
-fn select_openpgp(token: &PivToken) {
+pub(super) fn select_openpgp(token: &PivToken) {
     let select = "00:A4:04:00:06:D2:76:00:01:24:01";
     let selected = token
         .rig()
@@ -23,6 +23,24 @@ fn fifty_turns_with_another_application_take_one_login() {
         select_openpgp(&rig.token);
         rig.sign(&key).unwrap();
     }
+    rig.assert_sound();
+}
+
+#[test]
+fn an_application_that_is_still_selected_is_known_by_the_serial_number() {
+    let mut rig = Rig::new(Model::YubiKey57);
+    let key = rig.key();
+    rig.sign(&key).unwrap();
+    let asked = |rig: &Rig| (rig.token.card().count(0xa4), rig.token.card().count(0xf8));
+    let (selects, serials) = asked(&rig);
+    for _ in 0..5 {
+        rig.sign(&key).unwrap();
+    }
+    assert_eq!(asked(&rig), (selects, serials + 5));
+    select_openpgp(&rig.token);
+    rig.sign(&key).unwrap();
+    // One was the other program's; no PIN went to its application.
+    assert_eq!(asked(&rig), (selects + 2, serials + 7));
     rig.assert_sound();
 }
 

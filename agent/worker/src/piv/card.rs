@@ -47,11 +47,12 @@ pub(super) mod instruction {
 use instruction as ins;
 
 /// What does not change as long as a card stays in its reader.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Asked {
     /// T=0 takes no Le behind data.
     t0: bool,
     version: Option<Version>,
+    identity: TokenIdentity,
 }
 
 /// A card within one transaction.
@@ -77,7 +78,7 @@ impl<'t> Card<'t> {
     /// What was asked since it was inserted is not asked again: its serial number is, each time.
     pub(super) fn select(
         transaction: Transaction<'t>,
-        asked: Option<Asked>,
+        asked: Option<&Asked>,
     ) -> Result<Option<Self>, Failure> {
         let t0 = match asked {
             Some(asked) => asked.t0,
@@ -91,21 +92,39 @@ impl<'t> Card<'t> {
         let mut card = Self {
             transaction,
             t0,
-            version: None,
+            version: asked.and_then(|asked| asked.version),
             identity: nobody,
             progress: Progress::Nothing,
             verified: false,
             managed: false,
         };
+        if let Some(asked) = asked
+            && card.is_selected(&asked.identity)?
+        {
+            card.identity = asked.identity.clone();
+            return Ok(Some(card));
+        }
         if !card.select_application(PIV)? {
             return Ok(None);
         }
-        card.version = match asked {
-            Some(asked) => asked.version,
-            None => card.ask_version()?,
-        };
+        if asked.is_none() {
+            card.version = card.ask_version()?;
+        }
         card.identity = card.ask_identity()?;
         Ok(Some(card))
+    }
+
+    /// Whether this is the expected card, with its PIV application selected by who had it last.
+    ///
+    /// GET SERIAL is an instruction of Yubico's PIV application alone: the right number proves both,
+    /// for one command where selecting and asking takes two. Any other answer proves nothing.
+    fn is_selected(&mut self, expected: &TokenIdentity) -> Result<bool, Failure> {
+        let Some(version) = self.version.filter(|version| version.tells_serial()) else {
+            return Ok(false);
+        };
+        let answer = self.send(&Command::new(ins::GET_SERIAL, 0, 0))?;
+        let serial = identity::serial(&answer.data).filter(|_| answer.status.is_success());
+        Ok(serial.is_some_and(|serial| identity::yubikey(version, serial) == *expected))
     }
 
     /// What need not be asked again as long as the card stays where it is.
@@ -113,6 +132,7 @@ impl<'t> Card<'t> {
         Asked {
             t0: self.t0,
             version: self.version,
+            identity: self.identity.clone(),
         }
     }
 
@@ -258,7 +278,7 @@ impl<'t> Card<'t> {
                 .into()
             });
         };
-        let answer = match version.is_at_least(5, 0) {
+        let answer = match version.tells_serial() {
             true => self.send(&Command::new(ins::GET_SERIAL, 0, 0))?,
             false => self.serial_of_otp()?,
         };

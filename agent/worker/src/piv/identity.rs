@@ -25,6 +25,12 @@ impl Version {
         self >= Self([major, minor, 0])
     }
 
+    /// GET SERIAL.
+    #[must_use]
+    pub fn tells_serial(self) -> bool {
+        self.is_at_least(5, 0)
+    }
+
     /// GET METADATA.
     #[must_use]
     pub fn has_metadata(self) -> bool {

@@ -1,8 +1,9 @@
 //! Each use of a card is one transaction, and no handle to the card is kept between two.
 //!
 //! A handle that is kept locks other programs out, or has its state changed by them. So: connect
-//! shared, begin, select PIV, ask which card it is, do it, take the PIN back, end, and leave the card
-//! as it is. What failed on the way before anything counted is done again, for a short while.
+//! shared, begin, ask which card it is (where PIV is not selected any more, select it first), do it,
+//! take the PIN back, end, and leave the card as it is. What failed on the way before anything
+//! counted is done again, for a short while.
 
 use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -254,7 +255,8 @@ impl Piv {
         };
         // It is the same card for as long as it stays there.
         let asked = hold.hint.as_ref().filter(|(last, _)| last == reader);
-        let asked = asked.map(|(_, asked)| *asked);
+        let asked = asked.map(|(_, asked)| asked);
+        let has_stayed = asked.is_some();
         let mut card = match Card::select(transaction, asked) {
             Ok(Some(card)) => card,
             Ok(None) => return None,
@@ -268,6 +270,9 @@ impl Piv {
         if !self.seen.is_same(reader) {
             // It was away, or somewhere else: whoever had it then is not the one who typed the PIN.
             self.pins.forget_card();
+        }
+        if !has_stayed {
+            // Another program may have changed what is in it meanwhile, and another machine's.
             hold.cache.clear();
         }
         hold.hint = Some((reader.clone(), card.asked()));
