@@ -131,6 +131,9 @@ pub enum PinTries {
     /// CKF_USER_PIN_LOCKED: none is left.
     #[n(4)]
     Blocked,
+    /// The token tells its counter, and it is above one.
+    #[n(5)]
+    Several,
 }
 
 /// A key version as its token shows it.

@@ -146,7 +146,7 @@ pub(crate) fn judge(
     if refused && source != Source::Person && marker.source == source {
         return Err(Withheld::RefusedBefore);
     }
-    if marker.refusals >= MOST_REFUSALS {
+    if tries != PinTries::Several && marker.refusals >= MOST_REFUSALS {
         return Err(Withheld::TooManyRefusals);
     }
     Ok(())
@@ -267,6 +267,20 @@ mod tests {
         assert_eq!(
             judge(Some(&marker), PinTries::Unknown, Source::Person, true),
             Ok(())
+        );
+    }
+
+    #[test]
+    fn refusals_are_counted_for_a_token_that_does_not_count_them_itself() {
+        let marker = marker(Source::Person, TryOutcome::Refused, MOST_REFUSALS);
+        let judge = |tries, source| judge(Some(&marker), tries, source, false);
+        for tries in [PinTries::Unknown, PinTries::Low] {
+            assert_eq!(judge(tries, Source::Person), Err(Withheld::TooManyRefusals));
+        }
+        assert_eq!(judge(PinTries::Several, Source::Person), Ok(()));
+        assert_eq!(
+            judge(PinTries::Final, Source::Person),
+            Err(Withheld::LastTry)
         );
     }
 

@@ -140,8 +140,6 @@ impl Piv {
             .filter(|key_type| makes(card.version, *key_type))
             .collect();
         let algorithms = algorithms(card.version);
-        let mut protections = self.protections.clone();
-        protections.extend(card.secrets()?);
         Ok(TokenReport {
             identity: card.identity.clone(),
             label: String::new(),
@@ -150,7 +148,7 @@ impl Piv {
             pin_tries: card.pin_tries()?,
             algorithms,
             key_types,
-            protections,
+            protections: self.protections.clone(),
             lockout_seconds: None,
             warnings: init::warnings(card)?,
         })

@@ -88,13 +88,15 @@ impl Token {
             Ok(Outcome::Token(report)) => report.pin_tries,
             _ => PinTries::Unknown,
         };
-        let withheld = tries == PinTries::Final || marker.refusals >= MOST_REFUSALS;
+        let many = tries != PinTries::Several && marker.refusals >= MOST_REFUSALS;
+        let withheld = tries == PinTries::Final || many;
         let left = match tries {
             PinTries::Blocked => "the token blocked it: no try is left",
             PinTries::Final => "one try is left, which keyward holds back",
             _ if withheld => {
                 "how many tries are left is not known, and keyward holds back the next"
             }
+            PinTries::Several => "more than one try is left, and keyward makes none by itself",
             PinTries::Low => {
                 "some tries are left, the token does not say how many, and keyward makes none by itself"
             }

@@ -36,8 +36,9 @@ pub(super) struct Keeper {
 struct Held {
     pin: Option<SecretBytes>,
     until: Option<Instant>,
-    /// What the card refused last. It is not sent again.
-    refused: Option<SecretBytes>,
+    /// What the card refused last, and how many tries it had then. It is not sent again, unless the
+    /// card has more tries by now: somebody knew its PIN, or made another.
+    refused: Option<(SecretBytes, Option<u8>)>,
     /// What the card was sent when it went away before it answered, and how many tries it had then.
     doubtful: Option<(SecretBytes, Option<u8>)>,
 }
@@ -82,9 +83,9 @@ impl Keeper {
     }
 
     /// Ends the login with a PIN that the card has refused.
-    fn refuse(&self, pin: &SecretBytes) {
+    fn refuse(&self, pin: &SecretBytes, left: Option<u8>) {
         self.forget();
-        self.lock().refused = Some(SecretBytes::copy_from(pin.expose()));
+        self.lock().refused = Some((SecretBytes::copy_from(pin.expose()), left));
     }
 
     /// Notes a PIN that the card may have counted or not.
@@ -98,13 +99,15 @@ impl Keeper {
         if let Some((doubtful, before)) = held.doubtful.take_if(|(doubtful, _)| doubtful == pin)
             && left < before
         {
-            held.refused = Some(doubtful);
+            held.refused = Some((doubtful, left));
         }
     }
 
-    /// Whether the card has refused this PIN.
-    fn was_refused(&self, pin: &SecretBytes) -> bool {
-        self.lock().refused.as_ref() == Some(pin)
+    /// Whether a card with so many tries has refused this PIN.
+    fn was_refused(&self, pin: &SecretBytes, left: Option<u8>) -> bool {
+        let held = self.lock();
+        let refused = held.refused.as_ref().filter(|(refused, _)| refused == pin);
+        refused.is_some_and(|(_, before)| left.zip(*before).is_none_or(|(now, then)| now <= then))
     }
 
     /// A copy of the PIN, for one use.
@@ -197,17 +200,15 @@ impl Card<'_> {
 
     /// What the card says about tries at its PIN.
     pub(super) fn pin_tries(&mut self) -> std::result::Result<PinTries, Failure> {
-        let metadata = self.pin_metadata(PIN)?;
-        let left = match metadata {
+        let left = match self.pin_metadata(PIN)? {
             Some(metadata) => Some(metadata.left),
             None => self.tries()?,
         };
-        let total = metadata.map_or(3, |metadata| metadata.total);
         Ok(match left {
             Some(0) => PinTries::Blocked,
             Some(1) => PinTries::Final,
-            Some(left) if left < total => PinTries::Low,
-            _ => PinTries::Unknown,
+            Some(_) => PinTries::Several,
+            None => PinTries::Unknown,
         })
     }
 
@@ -258,13 +259,12 @@ impl Piv {
         card: &mut Card<'_>,
         pin: &SecretBytes,
     ) -> std::result::Result<(), Failure> {
-        let tries = card.pin_tries()?;
-        if tries == PinTries::Blocked {
+        if card.pin_tries()? == PinTries::Blocked {
             return Err(BackendError::PinBlocked.into());
         }
         let left = card.tries()?;
         self.pins.decide(pin, left);
-        if self.pins.was_refused(pin) && tries != PinTries::Unknown {
+        if self.pins.was_refused(pin, left) {
             return Err(BackendError::PinIncorrect.into());
         }
         let sent = self.send_pin(card, pin);
@@ -311,7 +311,9 @@ impl Piv {
         if let Err(Failure::Answer(BackendError::PinIncorrect | BackendError::PinBlocked)) =
             verified
         {
-            self.pins.refuse(pin);
+            // Noted whatever becomes of the question.
+            self.pins.refuse(pin, None);
+            self.pins.refuse(pin, card.tries()?);
         }
         verified
     }

@@ -1,7 +1,6 @@
 //! What belongs to the card as a whole: PUK, management key, and back to the factory.
 
 use keyward_backend::message::{ChangePuk, UnblockPin};
-use keyward_backend::token::Protection;
 use keyward_backend::{BackendError, Result, TokenReport};
 use keyward_protocol::SecretBytes;
 
@@ -75,28 +74,6 @@ impl Piv {
 }
 
 impl Card<'_> {
-    /// Whether PIN, PUK and management key are others than every card has from the factory; `None`
-    /// from a card that does not say it. No try is spent to find it out.
-    pub(super) fn secrets(&mut self) -> std::result::Result<Option<Protection>, Failure> {
-        let pin = self.pin_metadata(PIN)?.map(|pin| pin.is_default);
-        let puk = self.pin_metadata(PUK)?.map(|puk| puk.is_default);
-        let management = self.management_metadata()?.map(|key| key.is_default);
-        let all = [("PIN", pin), ("PUK", puk), ("management key", management)];
-        if all.iter().all(|(_, is_default)| is_default.is_none()) {
-            return Ok(None);
-        }
-        let factory = all
-            .iter()
-            .filter(|(_, is_default)| *is_default == Some(true));
-        let names: Vec<_> = factory.map(|(name, _)| *name).collect();
-        Ok(Some(Protection {
-            name: "card secrets".to_owned(),
-            holds: names.is_empty(),
-            detail: Some(format!("of the factory still: {}", names.join(", ")))
-                .filter(|_| !names.is_empty()),
-        }))
-    }
-
     /// That the PUK may be sent: its last try is a person's to spend. A card before firmware 5.3 does
     /// not say how many are left.
     fn check_puk(&mut self, last_try: bool) -> std::result::Result<(), Failure> {

@@ -63,18 +63,43 @@ fn a_pin_is_wiped_when_its_time_is_over() {
 #[test]
 fn a_refused_pin_is_known_until_another_is_taken() {
     let keeper = Keeper::new(None);
-    keeper.keep(&secret(b"123456"));
-    keeper.refuse(&secret(b"654321"));
+    let (right, wrong) = (secret(b"123456"), secret(b"654321"));
+    let left = Some(2);
+    keeper.keep(&right);
+    keeper.refuse(&wrong, left);
     assert!(!keeper.is_held());
-    assert!(keeper.was_refused(&secret(b"654321")) && !keeper.was_refused(&secret(b"123456")));
-    keeper.keep(&secret(b"123456"));
-    assert!(!keeper.was_refused(&secret(b"654321")));
+    assert!(keeper.was_refused(&wrong, left) && !keeper.was_refused(&right, left));
+    keeper.keep(&right);
+    assert!(!keeper.was_refused(&wrong, left));
     // The same card again refuses what it refused; another one may not.
-    keeper.refuse(&secret(b"654321"));
+    keeper.refuse(&wrong, left);
     keeper.forget_card();
-    assert!(keeper.was_refused(&secret(b"654321")));
+    assert!(keeper.was_refused(&wrong, left));
     keeper.forget_all();
-    assert!(!keeper.was_refused(&secret(b"654321")));
+    assert!(!keeper.was_refused(&wrong, left));
+}
+
+#[test]
+fn a_refused_pin_is_sent_again_only_where_more_tries_are_left_than_it_left() {
+    let wrong = secret(b"654321");
+    for (before, now, refused) in [
+        (Some(2), Some(2), true),
+        (Some(2), Some(1), true),
+        (Some(2), Some(3), false),
+        (Some(7), Some(7), true),
+        (Some(7), Some(8), false),
+        (Some(0), Some(3), false),
+        (Some(2), None, true),
+        (None, Some(3), true),
+    ] {
+        let keeper = Keeper::new(None);
+        keeper.refuse(&wrong, before);
+        assert_eq!(
+            keeper.was_refused(&wrong, now),
+            refused,
+            "{before:?} {now:?}"
+        );
+    }
 }
 
 #[test]
@@ -84,8 +109,8 @@ fn a_pin_that_a_card_did_not_answer_is_refused_if_the_card_has_counted_it() {
         keeper.doubt(&secret(b"654321"), Some(3));
         keeper.forget_card();
         keeper.decide(&secret(b"123456"), left);
-        assert!(!keeper.was_refused(&secret(b"123456")));
+        assert!(!keeper.was_refused(&secret(b"123456"), left));
         keeper.decide(&secret(b"654321"), left);
-        assert_eq!(keeper.was_refused(&secret(b"654321")), refused);
+        assert_eq!(keeper.was_refused(&secret(b"654321"), left), refused);
     }
 }
