@@ -43,7 +43,9 @@ pub use import::{Import, KeyMaterial};
 pub use lifecycle::{
     Alias, Disable, Enable, MarkCompromised, Recovered, Rescan, Rescanned, Rotate, Tag,
 };
-pub use manage::{AcceptRegistry, AcceptToken, ChangePin, Create, Destroy, Done, Lock, Unlock};
+pub use manage::{
+    AcceptRegistry, AcceptToken, ChangePin, Create, Destroy, Destroyed, Done, Lock, Unlock,
+};
 pub use read::{
     Describe, GetPublicKey, Holding, KeyDescription, KeyList, KeySummary, List, LoginState,
     PlacementDescription, PublicKey, Status, StatusReport, TokenStatus, VersionDescription,
@@ -193,7 +195,7 @@ operations! {
     /// Makes a key in a token.
     Create = 32, "create", Manage => KeyDescription;
     /// Destroys a key in all its tokens.
-    Destroy = 33, "destroy", Manage => Done;
+    Destroy = 33, "destroy", Manage => Destroyed;
     /// Gives a token its PIN.
     Unlock = 34, "unlock", Manage => Done;
     /// Takes the PIN away from a token, or from all.

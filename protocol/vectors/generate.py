@@ -89,7 +89,7 @@ class File:
 # in those bytes is checked on its own.
 CDDL = re.sub(r"bytes \.cbor [a-z-]+", "bytes", (HERE.parent / "keyward.cddl").read_text())
 # It takes no message for an empty map.
-EMPTY = {"status", "get-attestation-key", "lock", "list", "done", "rescan", "subscribe"}
+EMPTY = {"status", "get-attestation-key", "lock", "list", "destroyed", "done", "rescan", "subscribe"}
 
 
 def check(rule, value):
@@ -652,7 +652,7 @@ def reply(body, call_id=7):
     return {0: 1, 1: call_id, 2: body}
 
 
-OPTIONAL = {("status", 7), ("generate-data-key", 0), ("backup", 1), ("restore", 4)}
+OPTIONAL = {("status", 7), ("generate-data-key", 0), ("backup", 1), ("restore", 4), ("destroy", 0)}
 
 
 def reply_file(keys):
@@ -673,7 +673,7 @@ def reply_file(keys):
         ("random", "random-bytes"): [("32 bytes", {0: bytes(range(32)), 1: "main"})],
         ("get-public-key", "public-key"): [("P-256", {0: item, 1: spki(key), 2: thumbprint(item), 3: UUID, 4: 1})],
         ("create", "key-description"): [("a new key", description)],
-        ("destroy", "done"): [("done", {})],
+        ("destroy", "destroyed"): [("overwritten in a token", {0: ["card"]}), ("removed", {})],
         ("unlock", "done"): [("done", {})],
         ("lock", "done"): [("done", {})],
         ("accept-token", "done"): [("done", {})],

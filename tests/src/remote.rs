@@ -6,7 +6,9 @@ use keyward_backend::message::{
     Attest, ChangePin, Credential, Derive, Generate, Import, Mac, Outcome, Place, ScanPage, Seal,
     Sealed, Sign, Unseal, Unwrap, Work, Wrap,
 };
-use keyward_backend::{Backend, KeyReport, Result, Session, TokenIdentity, TokenReport, VersionId};
+use keyward_backend::{
+    Backend, Destroyed, KeyReport, Result, Session, TokenIdentity, TokenReport, VersionId,
+};
 use keyward_protocol::SecretBytes;
 use keyward_protocol::attestation::{Identity, Statement};
 
@@ -88,8 +90,12 @@ impl Session for RemoteSession<'_> {
         expect!(self.0.call(Work::Inspect(id)), Outcome::Key(report) => report)
     }
 
-    fn destroy(&mut self, id: VersionId) -> Result<()> {
-        expect!(self.0.call(Work::Destroy(id)), Outcome::Done => ())
+    fn destroy(&mut self, id: VersionId) -> Result<Destroyed> {
+        match self.0.call(Work::Destroy(id))? {
+            Outcome::Overwritten => Ok(Destroyed::Overwritten),
+            Outcome::Done => Ok(Destroyed::Removed),
+            other => panic!("an answer to another question: {other:?}"),
+        }
     }
 
     fn sign(&mut self, sign: &Sign) -> Result<Vec<u8>> {

@@ -9,7 +9,7 @@ use crate::message::{
     ScanPage, Seal, Sealed, Sign, UnblockPin, Unseal, Unwrap, Work, Wrap, WriteCertificate,
 };
 use crate::pcr::{Approve, BoundReport, MakeBound, PcrValue};
-use crate::token::{KeyReport, TokenIdentity, TokenReport, VersionId};
+use crate::token::{Destroyed, KeyReport, TokenIdentity, TokenReport, VersionId};
 
 /// A token, reached through its hardware's own interface.
 ///
@@ -154,7 +154,7 @@ pub trait Session {
     ///
     /// # Errors
     /// The token could not be asked.
-    fn destroy(&mut self, id: VersionId) -> Result<()>;
+    fn destroy(&mut self, id: VersionId) -> Result<Destroyed>;
 
     /// Signs, in COSE's form.
     ///

@@ -20,4 +20,4 @@ pub mod token;
 pub use backend::{Backend, Notice, Session};
 pub use error::{BackendError, Result};
 pub use tcti::Tcti;
-pub use token::{KeyReport, MOST_BLOB, TokenIdentity, TokenReport, VersionId};
+pub use token::{Destroyed, KeyReport, MOST_BLOB, TokenIdentity, TokenReport, VersionId};

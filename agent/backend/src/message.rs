@@ -449,6 +449,9 @@ pub enum Outcome {
     /// The certificate beside a key, DER.
     #[n(16)]
     Certificate(#[n(0)] Option<ByteVec>),
+    /// A key is destroyed, and one that nobody uses is in its place: the token can't delete keys.
+    #[n(17)]
+    Overwritten,
 }
 
 /// The id of what a worker says unasked; no call has it.

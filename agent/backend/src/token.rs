@@ -136,6 +136,15 @@ pub enum PinTries {
     Several,
 }
 
+/// How a token has got rid of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destroyed {
+    /// Nothing of it is there.
+    Removed,
+    /// The token can't delete keys: a key that nobody uses is in its place.
+    Overwritten,
+}
+
 /// A key version as its token shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct KeyReport {

@@ -159,7 +159,7 @@ async fn one(
     };
     // Nobody had it there before.
     match token.ask(&Work::Destroy(id)).await {
-        Some(Outcome::Done) => Some((room, Placed::Refused(why))),
+        Some(Outcome::Done | Outcome::Overwritten) => Some((room, Placed::Refused(why))),
         _ => None,
     }
 }

@@ -469,7 +469,7 @@ impl Token {
     /// intent in the log does.
     async fn destroy_orphan(&self, version: VersionId) -> Orphan {
         match self.ask(&Work::Destroy(version)).await {
-            Some(Found::Done) => Orphan::Gone,
+            Some(Found::Done | Found::Overwritten) => Orphan::Gone,
             Some(Found::Failed(BackendError::Refused(_))) => Orphan::Refused,
             _ => Orphan::Unknown,
         }

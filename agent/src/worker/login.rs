@@ -363,5 +363,6 @@ fn spent_nothing(error: &BackendError) -> bool {
             | BackendError::TokenAbsent(_)
             | BackendError::TokenChanged(_)
             | BackendError::Busy(_)
+            | BackendError::LastTry
     )
 }

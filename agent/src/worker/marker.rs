@@ -139,7 +139,9 @@ pub(crate) fn judge(
     if marker.outdated == Some(source) {
         return Err(Withheld::Outdated);
     }
-    if marker.outcome == TryOutcome::Unknown {
+    // A person who types it knows whether it is the same, and the token says that there are others.
+    let known = tries == PinTries::Several && source == Source::Person;
+    if marker.outcome == TryOutcome::Unknown && !known {
         return Err(Withheld::OutcomeUnknown);
     }
     let refused = marker.outcome == TryOutcome::Refused;
@@ -268,6 +270,10 @@ mod tests {
             judge(Some(&marker), PinTries::Unknown, Source::Person, true),
             Ok(())
         );
+        // A token that says that more than one try is left has counted it or not.
+        let several = |source| judge(Some(&marker), PinTries::Several, source, false);
+        assert_eq!(several(Source::Person), Ok(()));
+        assert_eq!(several(FILE), Err(Withheld::OutcomeUnknown));
     }
 
     #[test]

@@ -145,7 +145,7 @@ impl Piv {
             label: String::new(),
             login_required: true,
             logged_in: self.pins.is_held(),
-            pin_tries: card.pin_tries()?,
+            pin_tries: self.pins.tell(card.pin_tries()?),
             algorithms,
             key_types,
             protections: self.protections.clone(),

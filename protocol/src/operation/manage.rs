@@ -111,6 +111,15 @@ pub struct ChangePin {
     pub spend_withheld_try: bool,
 }
 
+/// A key is destroyed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Destroyed {
+    /// The tokens that can't delete a key: one that nobody uses is in its place there.
+    #[n(0)]
+    pub overwritten: Option<Vec<String>>,
+}
+
 /// It was done; there is nothing more to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]

@@ -206,6 +206,7 @@ proptest! {
         shared in fields!(SharedSecret { secret: secret(), key: text(), version: any::<u32>() }),
         random in fields!(RandomBytes { bytes: secret(), token: text() }),
         unsealed in fields!(Unsealed { data: secret(), key: text(), version: any::<u32>() }),
+        destroyed in fields!(Destroyed { overwritten: of(vec(text(), 1..3)) }),
     ) {
         answers(&signature)?;
         answers(&verified)?;
@@ -214,6 +215,7 @@ proptest! {
         answers(&random)?;
         answers(&unsealed)?;
         answers(&Done {})?;
+        answers(&destroyed)?;
     }
 
     #[test]

@@ -111,3 +111,24 @@ fn of_two_cards_the_configured_one_is_used() {
     );
     assert_eq!(keyward_tests::piv::pins_sent_to(token.card()), 0);
 }
+
+#[test]
+fn a_card_that_nobody_can_tell_from_others_is_not_in_the_way() {
+    let token = PivToken::with_readers(Model::YubiKey57, SERIAL, 2);
+    // A PIV card without the object that its identity is in.
+    let other = keyward_virtual_piv::Card::new(Model::Generic, SERIAL + 1);
+    other.answer(0xcb, vec![0x6a, 0x82]);
+    token.rig().insert(1, &other);
+    let mut worker = Worker::start_piv(&token);
+    assert_eq!(worker.open().unwrap().identity.serial, SERIAL.to_string());
+    worker.login(PIV_PIN).unwrap();
+    let (id, _) = worker.generate(KeyType::P256, Purpose::Sign).unwrap();
+    token.remove();
+    other.answer(0xcb, vec![0x6a, 0x82]);
+    let absent = worker.sign(id, Algorithm::Esp256, MESSAGE);
+    assert!(
+        matches!(absent, Err(BackendError::TokenAbsent(_))),
+        "{absent:?}"
+    );
+    assert_eq!(keyward_tests::piv::pins_sent_to(&other), 0);
+}

@@ -69,6 +69,11 @@ impl Rig {
         self.make(KeyType::P256, None).expect("a key")
     }
 
+    /// A key in a slot that was chosen: a card that does not show all its keys wants that.
+    fn key_in(&mut self, slot: u8) -> Key {
+        self.make(KeyType::P256, in_slot(slot)).expect("a key")
+    }
+
     /// Signs, with what the registry would have of the key.
     fn sign(&mut self, key: &Key) -> Result<(), BackendError> {
         let call = self.worker.send_expecting(sign(key), Some(key.expected()));
@@ -110,6 +115,13 @@ impl Key {
         let (_, rest) = self.report.locator.split_once("slot=").unwrap();
         &rest[..2]
     }
+}
+
+fn in_slot(slot: u8) -> Option<PivChoice> {
+    Some(PivChoice {
+        slot: Some(slot),
+        ..PivChoice::default()
+    })
 }
 
 fn generate(key_type: KeyType, piv: Option<PivChoice>) -> Generate {

@@ -1,4 +1,4 @@
-use keyward_backend::message::Adopt;
+use keyward_backend::message::{Adopt, Import};
 use keyward_protocol::operation::KeyMaterial;
 
 use super::slots::{pkcs8, yubico};
@@ -11,13 +11,21 @@ fn a_card_without_metadata_knows_its_keys() {
         rig.worker.open().unwrap().identity.model,
         "YubiKey PIV 4.3.5"
     );
-    let made = rig.key();
+    // Which slots are empty, it can't say.
+    let unsaid = rig.make(KeyType::P256, None);
+    assert!(
+        matches!(&unsaid, Err(BackendError::Invalid(why)) if why.contains("--slot 82")),
+        "{unsaid:?}"
+    );
+    let made = rig.key_in(0x82);
     assert!(made.report.local);
-    let pkcs8 = KeyMaterial::Pkcs8(pkcs8());
-    let (id, report) = rig
-        .worker
-        .import(KeyType::P256, Purpose::Sign, pkcs8)
-        .unwrap();
+    let generate = generate(KeyType::P256, in_slot(0x83));
+    let id = generate.id;
+    let material = KeyMaterial::Pkcs8(pkcs8());
+    let imported = rig.worker.call(Work::Import(Import { generate, material }));
+    let Outcome::Key(Some(report)) = imported else {
+        panic!("{imported:?}");
+    };
     assert!(!report.local);
     let put = Key { id, report };
     assert_eq!((made.slot(), put.slot()), ("82", "83"));
@@ -27,9 +35,10 @@ fn a_card_without_metadata_knows_its_keys() {
         let shown = rig.worker.call(Work::Inspect(key.id));
         assert_eq!(shown, Outcome::Key(Some(key.report.clone())));
     }
-    assert_eq!(rig.worker.call(Work::Destroy(put.id)), Outcome::Done);
+    let destroyed = rig.worker.call(Work::Destroy(put.id));
+    assert_eq!(destroyed, Outcome::Overwritten);
     assert_eq!(rig.sign(&put), Err(BackendError::KeyNotFound));
-    assert_eq!(rig.key().slot(), "83");
+    assert_eq!(rig.key_in(0x83).slot(), "83");
     rig.sign(&made).unwrap();
     rig.assert_sound();
 }

@@ -1,3 +1,5 @@
+use keyward_backend::message::ChangePin;
+use keyward_protocol::SecretBytes;
 use keyward_tests::piv::pins_sent_to;
 
 use super::*;
@@ -62,6 +64,22 @@ fn a_wrong_pin_is_never_sent_twice() {
 }
 
 #[test]
+fn a_wrong_old_pin_is_not_sent_again_to_change_it() {
+    let mut rig = Rig::new(Model::YubiKey57);
+    let mut change = || {
+        rig.worker.call(Work::ChangePin(ChangePin {
+            old: SecretBytes::copy_from(b"654321"),
+            new: SecretBytes::copy_from(b"24681357"),
+        }))
+    };
+    for _ in 0..3 {
+        let wrong = change();
+        assert_eq!(wrong, Outcome::Failed(BackendError::PinIncorrect));
+    }
+    assert_eq!(rig.token.card().pin_tries(), 2);
+}
+
+#[test]
 fn a_pin_that_can_be_none_costs_no_try() {
     let mut rig = Rig::new(Model::YubiKey57);
     rig.worker.call(Work::Logout);
@@ -115,7 +133,11 @@ fn the_last_try_is_not_a_uses_to_spend() {
     let sent = rig.token.pins_sent();
     assert_eq!(rig.sign(&key), Err(BackendError::LoginRequired));
     assert_eq!(rig.token.pins_sent(), sent);
-    // A person may.
+    // A person may, once it was said that it is the last.
+    let unasked = rig.worker.login(PIV_PIN).map(|_| ());
+    assert_eq!(unasked, Err(BackendError::LastTry));
+    assert_eq!(rig.token.pins_sent(), sent);
+    rig.worker.open().unwrap();
     rig.worker.login(PIV_PIN).unwrap();
     rig.sign(&key).unwrap();
 }

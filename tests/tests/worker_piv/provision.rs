@@ -74,6 +74,7 @@ fn a_blocked_pin_is_given_a_new_value_by_the_puk() {
     let key = rig.key();
     rig.worker.call(Work::Logout);
     for wrong in ["000001", "000002", "000003"] {
+        rig.worker.open().unwrap();
         assert!(rig.worker.login(wrong).is_err());
     }
     let blocked = rig.worker.login(PIV_PIN);
@@ -110,6 +111,59 @@ fn a_management_key_under_the_pin_is_where_yubicos_tools_keep_it() {
 }
 
 #[test]
+fn a_management_key_is_known_wherever_its_change_ends() {
+    const PUT_DATA: u8 = 0xdb;
+    const SET_MANAGEMENT_KEY: u8 = 0xff;
+    for model in [Model::YubiKey5, Model::YubiKey57] {
+        let mut rig = Rig::new(model);
+        for renewed in [false, true] {
+            if renewed {
+                let done = rig.worker.call(Work::NewManagementKey);
+                assert!(matches!(done, Outcome::Token(_)), "{done:?}");
+            }
+            for (instruction, after) in [
+                (PUT_DATA, false),
+                (PUT_DATA, true),
+                (SET_MANAGEMENT_KEY, false),
+                (SET_MANAGEMENT_KEY, true),
+            ] {
+                match after {
+                    false => rig.token.card().pull_at(instruction),
+                    true => rig.token.card().pull_after(instruction),
+                }
+                let pulled = rig.worker.call(Work::NewManagementKey);
+                assert!(
+                    matches!(pulled, Outcome::Failed(BackendError::Interrupted(_))),
+                    "{instruction:02x} {after}: {pulled:?}"
+                );
+                rig.token.put_back();
+                rig.worker.open().unwrap();
+                rig.worker.login(PIV_PIN).unwrap();
+                // Whichever is in force opens it.
+                let key = rig.key();
+                rig.sign(&key).unwrap();
+                rig.worker.call(Work::Destroy(key.id));
+                rig.assert_sound();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_puk_that_an_older_card_has_counted_down_keeps_its_last_try() {
+    let mut rig = Rig::new(Model::YubiKey4);
+    let mut wrong = |last_try| {
+        let change = change_puk("00000000", "13572468", last_try);
+        rig.worker.call(Work::ChangePuk(change))
+    };
+    for _ in 0..2 {
+        assert_eq!(wrong(false), Outcome::Failed(BackendError::PinIncorrect));
+    }
+    assert_eq!(wrong(false), Outcome::Failed(BackendError::LastTry));
+    assert_eq!(rig.token.card().puk_tries(), 1);
+}
+
+#[test]
 fn a_management_key_that_nobody_knows_is_said_to_be_wanted() {
     let mut rig = Rig::new(Model::YubiKey5);
     let new = "0f0e0d0c0b0a09080706050403020100f0e0d0c0b0a09080";
@@ -126,7 +180,7 @@ fn a_management_key_that_nobody_knows_is_said_to_be_wanted() {
 fn a_reset_card_is_as_it_left_the_factory() {
     for model in [Model::YubiKey4, Model::YubiKey57] {
         let mut rig = Rig::new(model);
-        let key = rig.key();
+        let key = rig.key_in(0x82);
         rig.worker.call(Work::ChangePin(ChangePin {
             old: secret(PIV_PIN),
             new: secret("24681357"),
@@ -140,7 +194,7 @@ fn a_reset_card_is_as_it_left_the_factory() {
         assert_eq!(rig.sign(&key), Err(BackendError::KeyNotFound));
         rig.worker.login(PIV_PIN).unwrap();
         assert_eq!(rig.worker.call(Work::Inspect(key.id)), Outcome::Key(None));
-        rig.key();
+        rig.key_in(0x82);
         rig.assert_sound();
     }
 }

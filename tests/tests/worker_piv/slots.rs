@@ -1,4 +1,4 @@
-use keyward_backend::message::Adopt;
+use keyward_backend::message::{Adopt, Derive};
 use keyward_protocol::SecretBytes;
 use keyward_protocol::operation::KeyMaterial;
 use minicbor::bytes::ByteArray;
@@ -58,6 +58,38 @@ fn a_key_that_another_program_put_over_ours_is_not_used() {
 }
 
 #[test]
+fn a_shared_secret_is_of_the_key_that_is_meant_or_of_none() {
+    let mut rig = Rig::new(Model::YubiKey5);
+    let agree = Generate {
+        purpose: Purpose::Agree,
+        ..generate(KeyType::P256, None)
+    };
+    let (id, peer) = (agree.id, rig.key().public().clone());
+    let made = rig.worker.call(Work::Generate(agree));
+    let Outcome::Key(Some(report)) = made else {
+        panic!("{made:?}");
+    };
+    let key = Key { id, report };
+    let mut derive = || {
+        let peer = peer.clone();
+        let derive = Work::Derive(Derive { id, peer });
+        let call = rig.worker.send_expecting(derive, Some(key.expected()));
+        rig.worker.receive(call)
+    };
+    assert!(matches!(derive(), Some(Outcome::Secret(_))));
+    // Nobody looks at the card between this and the next use.
+    yubico(
+        &rig.token,
+        &["-a", "generate", "-s", key.slot(), "-A", "ECCP256"],
+    );
+    let changed = derive();
+    assert!(
+        matches!(&changed, Some(Outcome::Failed(BackendError::KeyChanged(_)))),
+        "{changed:?}"
+    );
+}
+
+#[test]
 fn a_key_of_another_program_is_taken_over() {
     let mut rig = Rig::new(Model::YubiKey5);
     yubico(&rig.token, &["-a", "generate", "-s", "9a", "-A", "RSA2048"]);
@@ -113,10 +145,13 @@ fn keys_of_another_program_are_counted_and_not_shown() {
 
 #[test]
 fn a_destroyed_key_frees_its_slot_also_where_it_can_only_be_overwritten() {
-    for model in [Model::YubiKey57, Model::YubiKey5] {
+    for (model, said) in [
+        (Model::YubiKey57, Outcome::Done),
+        (Model::YubiKey5, Outcome::Overwritten),
+    ] {
         let mut rig = Rig::new(model);
         let key = rig.key();
-        assert_eq!(rig.worker.call(Work::Destroy(key.id)), Outcome::Done);
+        assert_eq!(rig.worker.call(Work::Destroy(key.id)), said);
         assert_eq!(rig.sign_by_note(&key), Err(BackendError::KeyNotFound));
         assert_eq!(rig.sign(&key), Err(BackendError::KeyNotFound));
         assert_eq!(rig.key().slot(), key.slot());

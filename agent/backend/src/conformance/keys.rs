@@ -9,7 +9,7 @@ use super::{
 use crate::backend::{Backend, Session};
 use crate::error::BackendError;
 use crate::message::{Derive, Import, SCAN_PAGE, Seal, Unseal, Unwrap, Wrap};
-use crate::token::VersionId;
+use crate::token::{Destroyed, VersionId};
 
 /// `inspect` shows what `generate` reported; what was destroyed is not found, and destroying it
 /// again is done.
@@ -26,7 +26,7 @@ pub fn a_key_is_shown_until_it_is_destroyed<F: Fixture>() {
     use_key(&mut session, id, algorithm).unwrap();
     assert_eq!(session.inspect(id), Ok(Some(key)));
     for _ in 0..2 {
-        assert_eq!(session.destroy(id), Ok(()));
+        session.destroy(id).unwrap();
         assert_eq!(session.inspect(id), Ok(None));
         let gone = use_key(&mut session, id, algorithm);
         assert_eq!(gone, Err(BackendError::KeyNotFound));
@@ -34,7 +34,7 @@ pub fn a_key_is_shown_until_it_is_destroyed<F: Fixture>() {
     use_key(&mut session, other, algorithm).unwrap();
     let never = VersionId::random();
     assert_eq!(session.inspect(never), Ok(None));
-    assert_eq!(session.destroy(never), Ok(()));
+    assert_eq!(session.destroy(never), Ok(Destroyed::Removed));
     let gone = use_key(&mut session, never, algorithm);
     assert_eq!(gone, Err(BackendError::KeyNotFound));
 }

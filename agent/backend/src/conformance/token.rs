@@ -29,7 +29,7 @@ pub fn private_keys_need_a_login<F: Fixture>() {
         assert_eq!(backend.logout(), Ok(()));
         let wanted = Err(BackendError::LoginRequired);
         assert_eq!(use_key(&mut session, id, algorithm), wanted);
-        assert_eq!(session.destroy(id), wanted);
+        assert_eq!(session.destroy(id).map(|_| ()), wanted);
         assert_eq!(session.inspect(id).map(|_| ()), wanted);
         assert_eq!(session.scan(None).map(|_| ()), wanted);
         let refused = session.generate(&super::generate(key_type, purpose));

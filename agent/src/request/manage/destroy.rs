@@ -1,7 +1,7 @@
 //! `destroy`.
 
 use keyward_backend::message::{self, Work};
-use keyward_protocol::operation::{Destroy, Done};
+use keyward_protocol::operation::{Destroy, Destroyed};
 use keyward_protocol::{ErrorCode, Failure, KeyState};
 
 use super::adopt::place_of;
@@ -12,7 +12,7 @@ use crate::audit::Outcome;
 use crate::registry::{Key, RegistryError};
 use crate::request::destruction::Destroying;
 use crate::request::{Entry, With};
-use crate::worker::Token;
+use crate::worker::{Ask, Token};
 
 impl With<'_> {
     pub(in crate::request) async fn destroy(
@@ -20,7 +20,7 @@ impl With<'_> {
         key: &Key,
         op: &Destroy,
         entry: &mut Entry,
-    ) -> Result<Done, Failure> {
+    ) -> Result<Destroyed, Failure> {
         let agent = self.agent;
         let origin = self.origin;
         if !op.now {
@@ -50,12 +50,12 @@ impl With<'_> {
         let mut ended = Vec::new();
         let mut done = Vec::new();
         let mut begun = false;
-        let mut missing = Vec::new();
+        let mut found = Found::default();
         let mut failed: Option<Failure> = None;
         for (nth, intent) in intents.into_iter().enumerate() {
             if failed.is_none() {
                 let token = tokens.get(nth).copied();
-                match self.destroy_on(token, key, &mut begun, &mut missing).await {
+                match self.destroy_on(token, key, &mut begun, &mut found).await {
                     Ok(()) => done.extend(token.map(Token::name)),
                     Err(failure) => failed = Some(failure),
                 }
@@ -91,11 +91,16 @@ impl With<'_> {
         if begun && !left_there.is_empty() {
             entry.note(&format!("left as it is: {}", left_there.join(", ")));
         }
-        if !missing.is_empty() {
-            entry.note(&format!("was not there: {}", missing.join(", ")));
+        if !found.missing.is_empty() {
+            entry.note(&format!("was not there: {}", found.missing.join(", ")));
+        }
+        if !found.overwritten.is_empty() {
+            entry.note(&format!("overwritten on {}", found.overwritten.join(", ")));
         }
         let result = match failed {
-            None => Ok(Done {}),
+            None => Ok(Destroyed {
+                overwritten: Some(found.overwritten).filter(|names| !names.is_empty()),
+            }),
             Some(failure) if begun && !ended.iter().all(Ended::is_done) => {
                 Err(half_done(failure, &op.key, &done, &left))
             }
@@ -134,10 +139,10 @@ impl With<'_> {
         token: Option<&Token>,
         key: &Key,
         begun: &mut bool,
-        missing: &mut Vec<String>,
+        found: &mut Found,
     ) -> Result<(), Failure> {
         if let Some(token) = token {
-            self.destroy_objects(token, key, begun, missing).await?;
+            self.destroy_objects(token, key, begun, found).await?;
             *begun = true;
         }
         let name = token.map(Token::name);
@@ -153,31 +158,40 @@ impl With<'_> {
         }
     }
 
-    /// Destroys what a token has of a key, and names what it does not have.
+    /// Destroys what a token has of a key, and notes how.
     async fn destroy_objects(
         &self,
         token: &Token,
         key: &Key,
         begun: &mut bool,
-        missing: &mut Vec<String>,
+        found: &mut Found,
     ) -> Result<(), Failure> {
         let here = key
             .versions
             .iter()
             .filter(|version| version.placements.iter().any(|p| p.token == token.name()));
         for version in here {
-            let inspect = Work::Inspect(version.id);
+            let inspect = Ask::of(Work::Inspect(version.id).into(), version, token);
             match token.call(self.authorised, inspect, self.deadline).await {
                 Ok(message::Outcome::Key(None)) => {
-                    missing.push(format!("version {} on {}", version.number, token.name()));
+                    found
+                        .missing
+                        .push(format!("version {} on {}", version.number, token.name()));
                 }
                 Err(failure) if failure.code == ErrorCode::DeadlineExceeded => return Err(failure),
                 // Why it can't be looked at, the destruction says too.
                 _ => {}
             }
-            let work = Work::Destroy(version.id);
+            let work = Ask::of(Work::Destroy(version.id).into(), version, token);
             match token.attempt(self.authorised, work, self.deadline).await {
                 Ok(message::Outcome::Done) => *begun = true,
+                Ok(message::Outcome::Overwritten) => {
+                    *begun = true;
+                    let name = token.name().to_owned();
+                    if !found.overwritten.contains(&name) {
+                        found.overwritten.push(name);
+                    }
+                }
                 Ok(_) => {
                     *begun = true;
                     return Err(unexpected(token));
@@ -191,6 +205,15 @@ impl With<'_> {
         }
         Ok(())
     }
+}
+
+/// What there was of a key.
+#[derive(Default)]
+struct Found {
+    /// Versions that a token did not have.
+    missing: Vec<String>,
+    /// Tokens that can't delete a key, and have overwritten it.
+    overwritten: Vec<String>,
 }
 
 /// What other programs have put into tokens: the agent forgets it, and does not remove it.

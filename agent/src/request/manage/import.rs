@@ -407,7 +407,7 @@ impl With<'_> {
                 None => true,
                 Some((token, _)) => {
                     let done = token.call(self.authorised, Work::Destroy(version), deadline);
-                    matches!(done.await, Ok(Outcome::Done))
+                    matches!(done.await, Ok(Outcome::Done | Outcome::Overwritten))
                 }
             };
             ended.push(Ended {

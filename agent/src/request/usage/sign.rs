@@ -59,7 +59,7 @@ impl With<'_> {
             let (Outcome::Signature(signature), Work::Sign(sign)) = (outcome, &*work) else {
                 return Err(misbehaved(token));
             };
-            self.check_signature(key, version, algorithm, &sign.input, &signature)
+            self.check_signature(token, key, version, algorithm, &sign.input, &signature)
                 .map_err(|()| wrong_signature(token))?;
             Ok(signature)
         };
@@ -111,9 +111,11 @@ impl With<'_> {
     }
 
     /// Checks a signature before it leaves: its length always, RSA in full, since that is cheap
-    /// and a faulty one gives the key away (Boneh, DeMillo, Lipton).
+    /// and a faulty one gives the key away (Boneh, DeMillo, Lipton), and in full what a card made, in
+    /// whose slot another program can put another key while it stays in its reader.
     fn check_signature(
         &self,
+        token: &Token,
         key: &Key,
         version: &Version,
         algorithm: Algorithm,
@@ -126,7 +128,8 @@ impl With<'_> {
             other => other.rsa_bits().ok_or(())? as usize / 8,
         };
         let whole = signature.len() == length;
-        let right = key.key_type.rsa_bits().is_none()
+        let in_full = key.key_type.rsa_bits().is_some() || token.kind() == "piv";
+        let right = !in_full
             || version.public.as_ref().is_some_and(|public| {
                 self.agent
                     .verifier

@@ -4,7 +4,7 @@
 
 use keyward_backend::{BackendError, TokenIdentity};
 use keyward_protocol::SecretBytes;
-use pcsc::{Protocol, Transaction};
+use pcsc::{Disposition, Protocol, Transaction};
 use zeroize::Zeroizing;
 
 use super::apdu::{self, Answer, Command, MOST_PIECE};
@@ -23,6 +23,8 @@ const MANAGEMENT: &[u8] = &[0xa0, 0x00, 0x00, 0x05, 0x27, 0x47, 0x11, 0x17];
 const CHUID: u32 = 0x5f_c102;
 /// The PIN of the PIV application, as a key reference.
 pub(super) const PIN: u8 = 0x80;
+/// Its PUK.
+pub(super) const PUK: u8 = 0x81;
 
 /// The instructions that are sent (SP 800-73-4 Part 2 Table 2, and Yubico's).
 #[allow(missing_docs, reason = "the names of the specifications")]
@@ -70,9 +72,33 @@ pub(super) struct Card<'t> {
     verified: bool,
     /// Whether the management key is authenticated.
     pub(super) managed: bool,
+    /// How many tries the card said are left, when it refused a PIN or PUK last.
+    pub(super) refused_with: Option<u8>,
 }
 
 impl<'t> Card<'t> {
+    /// The card that was asked before, with its PIV application selected still by who had it last; else
+    /// the transaction.
+    ///
+    /// GET SERIAL is an instruction of Yubico's PIV application alone: the right number proves both,
+    /// for one command where selecting and asking takes two. Any other answer proves nothing.
+    pub(super) fn selected(
+        transaction: Transaction<'t>,
+        asked: &Asked,
+    ) -> Result<std::result::Result<Self, Transaction<'t>>, Failure> {
+        let Some(version) = asked.version.filter(|version| version.tells_serial()) else {
+            return Ok(Err(transaction));
+        };
+        let mut card = Self::new(transaction, asked.t0, Some(version));
+        let answer = card.send(&Command::new(ins::GET_SERIAL, 0, 0))?;
+        let serial = identity::serial(&answer.data).filter(|_| answer.status.is_success());
+        if serial.is_none_or(|serial| identity::yubikey(version, serial) != asked.identity) {
+            return Ok(Err(card.transaction));
+        }
+        card.identity = asked.identity.clone();
+        Ok(Ok(card))
+    }
+
     /// Selects the PIV application and asks which card it is; `None` for a card without one.
     ///
     /// What was asked since it was inserted is not asked again: its serial number is, each time.
@@ -80,51 +106,42 @@ impl<'t> Card<'t> {
         transaction: Transaction<'t>,
         asked: Option<&Asked>,
     ) -> Result<Option<Self>, Failure> {
-        let t0 = match asked {
-            Some(asked) => asked.t0,
-            None => matches!(transaction.status2_owned()?.protocol2(), Some(Protocol::T0)),
+        let mut card = match asked {
+            Some(asked) => Self::new(transaction, asked.t0, asked.version),
+            None => {
+                let protocol = transaction.status2_owned()?.protocol2();
+                Self::new(transaction, matches!(protocol, Some(Protocol::T0)), None)
+            }
         };
-        let nobody = TokenIdentity {
-            manufacturer: String::new(),
-            model: String::new(),
-            serial: String::new(),
-        };
-        let mut card = Self {
-            transaction,
-            t0,
-            version: asked.and_then(|asked| asked.version),
-            identity: nobody,
-            progress: Progress::Nothing,
-            verified: false,
-            managed: false,
-        };
-        if let Some(asked) = asked
-            && card.is_selected(&asked.identity)?
-        {
-            card.identity = asked.identity.clone();
-            return Ok(Some(card));
-        }
         if !card.select_application(PIV)? {
             return Ok(None);
         }
         if asked.is_none() {
             card.version = card.ask_version()?;
+            if card.is_no_yubikey()? {
+                card.version = None;
+            }
         }
         card.identity = card.ask_identity()?;
         Ok(Some(card))
     }
 
-    /// Whether this is the expected card, with its PIV application selected by who had it last.
-    ///
-    /// GET SERIAL is an instruction of Yubico's PIV application alone: the right number proves both,
-    /// for one command where selecting and asking takes two. Any other answer proves nothing.
-    fn is_selected(&mut self, expected: &TokenIdentity) -> Result<bool, Failure> {
-        let Some(version) = self.version.filter(|version| version.tells_serial()) else {
-            return Ok(false);
+    fn new(transaction: Transaction<'t>, t0: bool, version: Option<Version>) -> Self {
+        let nobody = TokenIdentity {
+            manufacturer: String::new(),
+            model: String::new(),
+            serial: String::new(),
         };
-        let answer = self.send(&Command::new(ins::GET_SERIAL, 0, 0))?;
-        let serial = identity::serial(&answer.data).filter(|_| answer.status.is_success());
-        Ok(serial.is_some_and(|serial| identity::yubikey(version, serial) == *expected))
+        Self {
+            transaction,
+            t0,
+            version,
+            identity: nobody,
+            progress: Progress::Nothing,
+            verified: false,
+            managed: false,
+            refused_with: None,
+        }
     }
 
     /// What need not be asked again as long as the card stays where it is.
@@ -208,26 +225,33 @@ impl<'t> Card<'t> {
         let padded = super::pin::padded(pin)?;
         self.progress = self.progress.max(Progress::Pin);
         let command = Command::with(ins::VERIFY, 0, PIN, padded.to_vec());
+        // Whatever becomes of the answer: it is taken back.
+        self.verified = true;
         let status = self.send(&command)?.status;
         match (status, status.tries()) {
-            (Status::SUCCESS, _) => {
-                self.verified = true;
-                Ok(())
-            }
+            (Status::SUCCESS, _) => Ok(()),
             (_, Some(0)) => Err(BackendError::PinBlocked.into()),
             (_, Some(_)) => Err(BackendError::PinIncorrect.into()),
             (status, None) => Err(status.error("take a PIN").into()),
         }
     }
 
-    /// What was sent may have left the PIN verified: it is taken back with the rest.
+    /// What is sent may leave the PIN verified: it is taken back with the rest.
     pub(super) fn may_be_verified(&mut self) {
         self.verified = true;
     }
 
-    /// Takes back what this transaction proved, so that no other program can use it. Says whether
-    /// that is so; it is, where there is no card any more.
-    pub(super) fn leave(mut self) -> bool {
+    /// Takes back what this transaction proved, so that no other program can use it, and ends it.
+    pub(super) fn leave(mut self) {
+        if !self.take_back() {
+            // At the end of the transaction, and not behind it: others wait for the card.
+            let _ = self.transaction.end(Disposition::ResetCard);
+        }
+    }
+
+    /// Takes back what this transaction proved. Says whether that is so; it is, where there is no card
+    /// any more.
+    fn take_back(&mut self) -> bool {
         if !self.managed && !self.verified {
             return true;
         }
@@ -251,6 +275,16 @@ impl<'t> Card<'t> {
     fn select_application(&mut self, aid: &[u8]) -> Result<bool, Failure> {
         let command = Command::with(ins::SELECT, 0x04, 0, aid.to_vec());
         Ok(self.send(&command)?.status.is_success())
+    }
+
+    /// Whether it only looks like a YubiKey: other cards answer some of Yubico's instructions, with a
+    /// serial number that all of them have.
+    fn is_no_yubikey(&mut self) -> Result<bool, Failure> {
+        if !self.version.is_some_and(Version::has_metadata) {
+            return Ok(false);
+        }
+        let answer = self.send(&Command::new(ins::GET_METADATA, 0, PIN))?;
+        Ok(answer.status.is_unknown_command())
     }
 
     fn ask_version(&mut self) -> Result<Option<Version>, Failure> {

@@ -1,7 +1,7 @@
 //! Destroying keys: deleted where the card can (from firmware 5.7), and else overwritten by a key that
 //! nobody uses, which is noted beside it.
 
-use keyward_backend::{BackendError, Result, VersionId};
+use keyward_backend::{BackendError, Destroyed, Result, VersionId};
 use keyward_protocol::{KeyType, Purpose};
 
 use super::apdu::Command;
@@ -17,21 +17,26 @@ use super::slot::Slot;
 const NOWHERE: u8 = 0xff;
 
 impl Session<'_> {
-    pub(super) fn destroy_key(&self, id: VersionId) -> Result<()> {
+    pub(super) fn destroy_key(&self, id: VersionId) -> Result<Destroyed> {
         let piv = self.piv;
         piv.pins.get()?;
         piv.with_card(|card, cache| {
             cache.clear();
             let key = match self.find(card, cache, id) {
-                Err(Failure::Answer(BackendError::KeyNotFound)) => return Ok(()),
+                // Where another program has put a key over it, it is gone, too.
+                Err(Failure::Answer(BackendError::KeyNotFound | BackendError::KeyChanged(_))) => {
+                    return Ok(Destroyed::Removed);
+                }
                 found => found?,
             };
             piv.manage(card)?;
             card.progress = Progress::Key;
             cache.forget(key.slot);
-            if key.is_adopted() {
+            let adopted = (self.place.as_ref()).map_or(key.is_adopted(), |place| place.adopted);
+            if adopted {
                 // Another program has put it there, and may use it still.
-                return card.remove_object(key.slot.note());
+                card.remove_object(key.slot.note())?;
+                return Ok(Destroyed::Removed);
             }
             card.clear_slot(key.slot, Some(id))
         })
@@ -45,18 +50,15 @@ impl Card<'_> {
         &mut self,
         slot: Slot,
         id: Option<VersionId>,
-    ) -> std::result::Result<(), Failure> {
+    ) -> std::result::Result<Destroyed, Failure> {
         if self.version.is_some_and(Version::deletes) {
             let command = Command::new(ins::MOVE_KEY, NOWHERE, slot.reference());
             self.done(&command, "delete the key")?;
             self.remove_object(slot.certificate())?;
-            return self.remove_object(slot.note());
+            self.remove_object(slot.note())?;
+            return Ok(Destroyed::Removed);
         }
         let public = self.make_key(slot, KeyType::P256, Choice::default())?;
-        eprintln!(
-            "keyward-worker: the key in slot {slot} was overwritten: this card can't delete one \
-             before firmware 5.7"
-        );
         let note = Note {
             id: id.unwrap_or_else(VersionId::random),
             label: String::new(),
@@ -67,7 +69,8 @@ impl Card<'_> {
             policies: None,
         };
         self.put_object(slot.note(), &note.to_object())?;
-        self.remove_object(slot.certificate())
+        self.remove_object(slot.certificate())?;
+        Ok(Destroyed::Overwritten)
     }
 
     /// Removes an object, if there is one.

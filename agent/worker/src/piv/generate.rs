@@ -91,6 +91,15 @@ impl Session<'_> {
             };
         }
         for slot in Slot::retired() {
+            // What another program has put there without a certificate, an older card does not show.
+            if !version.has_metadata() && cache.content(card, slot)? == Content::Empty {
+                return Err(BackendError::Invalid(format!(
+                    "this card does not say which slots are empty: keys that another program has imported \
+                     without a certificate can't be seen before firmware 5.3; choose the slot yourself, as \
+                     in --slot {slot}"
+                ))
+                .into());
+            }
             if is_free(&cache.content(card, slot)?) {
                 return Ok(slot);
             }
@@ -110,6 +119,14 @@ impl Session<'_> {
         choice: Choice,
         origin: Origin,
     ) -> std::result::Result<KeyReport, Failure> {
+        let key_unsafe = |what: &str| -> Failure {
+            match origin {
+                // It stays where it was.
+                Origin::Adopted => BackendError::Refused(format!("it was not taken over: {what}")),
+                _ => BackendError::KeyUnsafe(what.to_owned()),
+            }
+            .into()
+        };
         let note = note_of(card, generate, slot, public, choice, origin)?;
         card.put_object(slot.note(), &note.to_object())?;
         cache.forget(slot);
@@ -174,6 +191,8 @@ fn note_of(
     let shows = card.version.is_some_and(Version::has_metadata);
     let pin = choice.pin.unwrap_or(default_pin_policy(slot));
     let touch = choice.touch.unwrap_or(TouchPolicy::Never);
+    // Whoever put a key there that is taken over has chosen, and only the card may know what.
+    let known = origin != Origin::Adopted || choice.touch.is_some();
     Ok(Note {
         id: generate.id,
         label: generate.label.clone(),
@@ -181,7 +200,7 @@ fn note_of(
         purpose: generate.purpose,
         origin,
         public: Some(public).filter(|_| !shows),
-        policies: Some((pin_number(pin), touch_number(touch))).filter(|_| !shows),
+        policies: Some((pin_number(pin), touch_number(touch))).filter(|_| known && !shows),
     })
 }
 
@@ -215,10 +234,6 @@ pub(super) fn check_kind(
             "this card has no keys of type {key_type}"
         ))),
     }
-}
-
-fn key_unsafe(what: &str) -> Failure {
-    BackendError::KeyUnsafe(what.to_owned()).into()
 }
 
 impl Card<'_> {

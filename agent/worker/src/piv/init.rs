@@ -9,15 +9,13 @@ use keyward_protocol::SecretBytes;
 use pcsc::{Context, Disposition, Protocols, Scope, ShareMode};
 
 use super::Piv;
-use super::card::{Card, PIN, instruction as ins};
+use super::card::{Card, PIN, PUK, instruction as ins};
 use super::failure::{Failure, Way};
 use super::identity::Version;
 use super::management_key::{ADMIN_DATA, AdminData};
 use super::pin::check_new;
 use super::reader::{Reader, readers};
 
-/// The PUK, as a key reference.
-const PUK: u8 = 0x81;
 /// What every YubiKey has from the factory.
 const FACTORY_PIN: &[u8] = b"123456";
 const FACTORY_PUK: &[u8] = b"12345678";
@@ -305,15 +303,20 @@ impl Piv {
         replaced: &mut Replaced,
     ) -> std::result::Result<(), Failure> {
         let is_said = found.management.is_factory;
-        if card.version.is_none() || is_said == Some(false) || found.management.is_protected {
-            return Ok(());
+        let is_protected = found.management.is_protected;
+        match is_said {
+            _ if card.version.is_none() => return Ok(()),
+            Some(false) if is_protected => return Ok(()),
+            Some(false) => return self.finish_protecting(card),
+            None if is_protected => return Ok(()),
+            Some(true) | None => {}
         }
         // Wrong management keys are not counted.
-        match self.manage(card) {
+        let old = match self.manage(card) {
             Err(Failure::Answer(BackendError::Refused(_))) if is_said.is_none() => return Ok(()),
             managed => managed?,
-        }
-        self.protect(card)?;
+        };
+        self.protect(card, &old)?;
         replaced.management_key = true;
         Ok(())
     }

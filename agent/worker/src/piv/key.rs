@@ -11,7 +11,7 @@ use super::apdu::Command;
 use super::card::{Card, instruction as ins};
 use super::certificate;
 use super::failure::Failure;
-use super::metadata::{SlotMetadata, pin_policy, touch_policy};
+use super::metadata::{MetadataError, SlotMetadata, pin_policy, touch_policy};
 use super::note::{Note, Origin};
 use super::slot::Slot;
 use super::status::Status;
@@ -47,6 +47,8 @@ pub(super) enum Content {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) slot: Slot,
+    /// Whether another program has put the key there.
+    pub(super) adopted: bool,
     pub(super) thumbprint: Option<[u8; 32]>,
 }
 
@@ -71,6 +73,11 @@ impl Cache {
         let thumbprint = place.thumbprint;
         let same = thumbprint.is_none_or(|wanted| wanted == Thumbprint::of(&key.public).0);
         same.then(|| key.clone())
+    }
+
+    /// Has the key in a slot be looked at once more.
+    pub(super) fn doubt(&mut self, slot: Slot) {
+        self.contents.remove(&slot);
     }
 
     pub(super) fn forget(&mut self, slot: Slot) {
@@ -198,10 +205,12 @@ impl Card<'_> {
         if self.version.is_some_and(|version| version.has_metadata()) {
             let answer = self.send(&Command::new(ins::GET_METADATA, 0, slot.reference()))?;
             return match answer.status {
-                Status::SUCCESS => {
-                    let metadata = SlotMetadata::parse(&answer.data)?;
-                    Ok(from_metadata(slot, metadata, note))
-                }
+                Status::SUCCESS => match SlotMetadata::parse(&answer.data) {
+                    Ok(metadata) => Ok(from_metadata(slot, metadata, note)),
+                    // Of a kind or a policy that is not known yet; the other slots are of use.
+                    Err(MetadataError::Value(_)) => Ok(Content::Foreign),
+                    Err(error) => Err(error.into()),
+                },
                 Status::REFERENCE_NOT_FOUND | Status::NOT_FOUND => Ok(Content::Empty),
                 status => Err(status.error("show what is in a slot").into()),
             };
@@ -258,7 +267,16 @@ impl Card<'_> {
             return Ok(None);
         }
         let answer = self.send(&Command::new(ins::ATTEST, slot.reference(), 0))?;
-        Ok(Some(answer.data).filter(|data| answer.status.is_success() && !data.is_empty()))
+        match answer.status {
+            Status::SUCCESS => Ok(Some(answer.data).filter(|data| !data.is_empty())),
+            Status::INCORRECT_DATA
+            | Status::NOT_FOUND
+            | Status::REFERENCE_NOT_FOUND
+            | Status::CONDITIONS_NOT_SATISFIED => Ok(None),
+            status if status.is_unknown_command() => Ok(None),
+            // Whether it made the key is not said by that.
+            status => Err(status.error("attest the key").into()),
+        }
     }
 }
 

@@ -161,29 +161,56 @@ impl AdminData {
 }
 
 /// The management key in the content of the printed information.
+const IN_FORCE: u32 = 0x89;
+/// The one that is to follow it. Yubico's tools pass over what they don't know.
+const NEXT: u32 = 0x8a;
+
+/// The management key in the content of the printed information.
 ///
 /// # Errors
 /// There is none.
 pub fn protected_key(object: &[u8]) -> Result<SecretBytes, MetadataError> {
-    let key = tlv::get(tlv::only(object, 0x88)?, 0x89)?;
+    key_in(object, IN_FORCE)
+}
+
+fn key_in(object: &[u8], tag: u32) -> Result<SecretBytes, MetadataError> {
+    let key = tlv::get(tlv::only(object, 0x88)?, tag)?;
     match key.len() {
         16 | 24 | 32 => Ok(SecretBytes::copy_from(key)),
-        _ => Err(MetadataError::Value(0x89)),
+        _ => Err(MetadataError::Value(tag)),
     }
 }
 
+/// The content of the printed information with keys in it.
+fn printed(keys: &[(u32, &SecretBytes)]) -> Zeroizing<Vec<u8>> {
+    // Room beforehand: what is copied while it grows would be left behind.
+    let mut inner = Zeroizing::new(Vec::with_capacity(128));
+    for (tag, key) in keys {
+        tlv::put(*tag, key.expose(), &mut inner);
+    }
+    let mut object = Zeroizing::new(Vec::with_capacity(128));
+    tlv::put(0x88, &inner, &mut object);
+    object
+}
+
 impl Piv {
-    /// Proves the management key, whichever it is: the one that the PIN opens, or the factory's.
-    pub(super) fn manage(&self, card: &mut Card<'_>) -> Result<(), Failure> {
+    /// Proves the management key, whichever it is: the one that the PIN opens, or the factory's. Says
+    /// which it was.
+    pub(super) fn manage(&self, card: &mut Card<'_>) -> Result<SecretBytes, Failure> {
+        if card.version.is_none() {
+            return Err(BackendError::MechanismInvalid(
+                "a PIV card without Yubico's extensions is written to with the tools of its issuer"
+                    .to_owned(),
+            )
+            .into());
+        }
         let metadata = card.management_metadata()?;
         let cipher = cipher_of(metadata.as_ref())?;
-        let admin = card.admin_data()?;
         let is_factory = metadata.map(|metadata| metadata.is_default);
         if is_factory != Some(true)
-            && let Some(key) = self.read_protected(card, admin.as_ref())?
-            && card.prove(cipher, &key)?
+            && let Some(key) = self.prove_protected(card, cipher)?
         {
-            return Ok(());
+            return Ok(key);
         }
         // Without metadata it is tried: wrong management keys are not counted.
         let factory = SecretBytes::copy_from(&FACTORY);
@@ -191,8 +218,9 @@ impl Piv {
             && cipher.key_length() == FACTORY.len()
             && card.prove(cipher, &factory)?
         {
-            return Ok(());
+            return Ok(factory);
         }
+        let admin = card.admin_data()?;
         let why = match admin.is_some_and(|admin| admin.is_derived()) {
             true => "it is made from the PIN, as ykman did long ago",
             false => "it is none that keyward knows",
@@ -204,24 +232,30 @@ impl Piv {
         .into())
     }
 
-    /// The management key that the card shows with the PIN.
-    fn read_protected(
+    /// Proves the management key that the card shows with the PIN, if it is there.
+    fn prove_protected(
         &self,
         card: &mut Card<'_>,
-        admin: Option<&AdminData>,
+        cipher: Cipher,
     ) -> Result<Option<SecretBytes>, Failure> {
-        // Where a change was interrupted, the key is there and the flag is not yet.
-        let may_be = admin.is_none_or(|admin| admin.is_protected() || !admin.is_derived());
-        if !may_be || card.version.is_none() {
-            return Ok(None);
-        }
         self.verify_again(card)?;
-        let object = card.object(PRINTED)?;
-        Ok(object.and_then(|object| protected_key(&object).ok()))
+        let Some(object) = card.object(PRINTED)? else {
+            return Ok(None);
+        };
+        // Behind a change that was interrupted, either may be in force.
+        for tag in [IN_FORCE, NEXT] {
+            if let Ok(key) = key_in(&object, tag)
+                && card.prove(cipher, &key)?
+            {
+                return Ok(Some(key));
+            }
+        }
+        Ok(None)
     }
 
-    /// Puts a new random management key into force, and under the PIN, which is verified.
-    pub(super) fn protect(&self, card: &mut Card<'_>) -> Result<(), Failure> {
+    /// Puts a new random management key into the place of the old one, which is proven, and under the
+    /// PIN, which is verified.
+    pub(super) fn protect(&self, card: &mut Card<'_>, old: &SecretBytes) -> Result<(), Failure> {
         let aes = card
             .version
             .is_some_and(|version| version.is_at_least(5, 4));
@@ -230,20 +264,37 @@ impl Piv {
             true => Cipher::Aes192,
             false => Cipher::TripleDes,
         };
+        let touch = card
+            .management_metadata()?
+            .is_some_and(|metadata| metadata.touch);
         let mut key = SecretBytes::zeroed(cipher.key_length());
         fill(key.expose_mut())?;
-        let mut admin = card.admin_data()?.unwrap_or_default();
-        admin.protect();
         card.progress = Progress::Key;
-        // First where it can be read, then in force, then said: `manage` finds it in between.
-        let printed = Zeroizing::new(tlv::of(0x88, &tlv::of(0x89, key.expose())));
-        card.put_object(PRINTED, &printed)?;
+        // Both where they can be read, until one is in force for sure: `manage` finds it in between.
+        card.put_object(PRINTED, &printed(&[(IN_FORCE, old), (NEXT, &key)]))?;
         let mut data = Vec::with_capacity(40);
         data.push(cipher.number());
         tlv::put(u32::from(MANAGEMENT), key.expose(), &mut data);
-        let command = Command::with(ins::SET_MANAGEMENT_KEY, 0xff, 0xff, data);
+        let policy = match touch {
+            true => 0xfe,
+            false => 0xff,
+        };
+        let command = Command::with(ins::SET_MANAGEMENT_KEY, 0xff, policy, data);
         card.done(&command, "take a new management key")?;
-        card.put_object(ADMIN_DATA, &admin.to_object())
+        card.put_object(PRINTED, &printed(&[(IN_FORCE, &key)]))?;
+        card.say_protected()
+    }
+
+    /// Says that the management key is behind the PIN, where it is and nobody says it: a change was
+    /// interrupted.
+    pub(super) fn finish_protecting(&self, card: &mut Card<'_>) -> Result<(), Failure> {
+        let cipher = card.management_cipher()?;
+        let Some(key) = self.prove_protected(card, cipher)? else {
+            return Ok(());
+        };
+        card.progress = Progress::Key;
+        card.put_object(PRINTED, &printed(&[(IN_FORCE, &key)]))?;
+        card.say_protected()
     }
 }
 
@@ -268,8 +319,21 @@ impl Card<'_> {
         }
     }
 
+    /// Whether writing to the card wants a touch.
+    pub(super) fn management_wants_touch(&mut self) -> Result<bool, Failure> {
+        let metadata = self.management_metadata()?;
+        Ok(metadata.is_some_and(|metadata| metadata.touch))
+    }
+
     pub(super) fn management_cipher(&mut self) -> Result<Cipher, Failure> {
         cipher_of(self.management_metadata()?.as_ref())
+    }
+
+    /// Has Yubico's tools look for the management key behind the PIN.
+    fn say_protected(&mut self) -> Result<(), Failure> {
+        let mut admin = self.admin_data()?.unwrap_or_default();
+        admin.protect();
+        self.put_object(ADMIN_DATA, &admin.to_object())
     }
 
     fn admin_data(&mut self) -> Result<Option<AdminData>, Failure> {
@@ -304,13 +368,20 @@ impl Card<'_> {
         fill(&mut challenge)?;
         let mut template = tlv::of(0x80, &proof);
         tlv::put(0x81, &challenge, &mut template);
+        // Whatever becomes of the answer: it is taken back.
+        self.managed = true;
         let answer = self.authenticate_management(cipher, &template)?;
         if !answer.status.is_success() {
-            return Ok(false);
+            self.managed = false;
+            return match answer.status {
+                Status::SECURITY_STATUS_NOT_SATISFIED if self.management_wants_touch()? => {
+                    Err(BackendError::TouchMissed.into())
+                }
+                _ => Ok(false),
+            };
         }
         let response = tlv::only(tlv::only(&answer.data, 0x7c)?, 0x82)?;
         let expected = Zeroizing::new(block(&challenge, Direction::Encrypt)?);
-        self.managed = true;
         match bool::from(expected.ct_eq(response)) {
             true => Ok(true),
             false => Err(malformed("it does not know its own management key")),

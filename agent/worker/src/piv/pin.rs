@@ -41,6 +41,10 @@ struct Held {
     refused: Option<(SecretBytes, Option<u8>)>,
     /// What the card was sent when it went away before it answered, and how many tries it had then.
     doubtful: Option<(SecretBytes, Option<u8>)>,
+    /// Whether the agent heard last that one try is left.
+    told_of_the_last: bool,
+    /// How many tries at the PUK the card said are left.
+    puk_tries: Option<u8>,
 }
 
 impl Keeper {
@@ -64,17 +68,30 @@ impl Keeper {
         self.changed.notify_all();
     }
 
-    /// Ends the login.
+    /// Ends the login. What the card refused before, it would refuse again.
     pub(super) fn forget(&self) {
         let mut held = self.lock();
         held.pin = None;
         held.until = None;
     }
 
-    /// Ends the login: the card was away, and whoever had it then is not the one who typed the PIN.
-    /// What it refused before, it would refuse again.
-    pub(super) fn forget_card(&self) {
-        self.forget();
+    /// What the agent hears of the tries that are left.
+    pub(super) fn tell(&self, tries: PinTries) -> PinTries {
+        self.lock().told_of_the_last = tries == PinTries::Final;
+        tries
+    }
+
+    /// How many tries at the PUK the card said are left, if it refused one.
+    pub(super) fn puk_tries(&self) -> Option<u8> {
+        self.lock().puk_tries
+    }
+
+    pub(super) fn keep_puk_tries(&self, left: Option<u8>) {
+        self.lock().puk_tries = left;
+    }
+
+    fn was_told_of_the_last(&self) -> bool {
+        self.lock().told_of_the_last
     }
 
     /// Forgets everything: it is about another card, or the PIN is another one.
@@ -97,7 +114,7 @@ impl Keeper {
     fn decide(&self, pin: &SecretBytes, left: Option<u8>) {
         let mut held = self.lock();
         if let Some((doubtful, before)) = held.doubtful.take_if(|(doubtful, _)| doubtful == pin)
-            && left < before
+            && left.zip(before).is_none_or(|(now, then)| now < then)
         {
             held.refused = Some((doubtful, left));
         }
@@ -222,15 +239,15 @@ impl Card<'_> {
     ) -> std::result::Result<(), Failure> {
         let (old, new) = (padded(old)?, padded(new)?);
         let data = [old.as_slice(), new.as_slice()].concat();
-        self.progress = self.progress.max(Progress::Pin);
+        // What is in force behind it, a lost answer leaves open.
+        self.progress = Progress::Key;
+        self.may_be_verified();
         let status = self
             .send(&Command::with(instruction, 0, reference, data))?
             .status;
+        self.refused_with = status.tries();
         match (status, status.tries()) {
-            (Status::SUCCESS, _) => {
-                self.may_be_verified();
-                Ok(())
-            }
+            (Status::SUCCESS, _) => Ok(()),
             (_, Some(0)) => Err(BackendError::PinBlocked.into()),
             (_, Some(_)) => Err(BackendError::PinIncorrect.into()),
             (Status::INCORRECT_DATA | Status::WRONG_LENGTH, None) => Err(BackendError::Invalid(
@@ -259,14 +276,9 @@ impl Piv {
         card: &mut Card<'_>,
         pin: &SecretBytes,
     ) -> std::result::Result<(), Failure> {
-        if card.pin_tries()? == PinTries::Blocked {
-            return Err(BackendError::PinBlocked.into());
-        }
-        let left = card.tries()?;
-        self.pins.decide(pin, left);
-        if self.pins.was_refused(pin, left) {
-            return Err(BackendError::PinIncorrect.into());
-        }
+        let left = self.check_try(card, pin)?;
+        // A card that goes away now may have counted it: that is not to be taken for an absent one.
+        card.progress = Progress::Key;
         let sent = self.send_pin(card, pin);
         match &sent {
             Ok(()) => self.pins.keep(pin),
@@ -274,6 +286,28 @@ impl Piv {
             Err(Failure::Answer(_)) => {}
         }
         sent
+    }
+
+    /// That a PIN of a person's may be sent, and how many tries are left for it.
+    fn check_try(
+        &self,
+        card: &mut Card<'_>,
+        pin: &SecretBytes,
+    ) -> std::result::Result<Option<u8>, Failure> {
+        match card.pin_tries()? {
+            PinTries::Blocked => return Err(BackendError::PinBlocked.into()),
+            // The agent was told of another number, and has not asked anybody whether to spend this.
+            PinTries::Final if !self.pins.was_told_of_the_last() => {
+                return Err(BackendError::LastTry.into());
+            }
+            _ => {}
+        }
+        let left = card.tries()?;
+        self.pins.decide(pin, left);
+        match self.pins.was_refused(pin, left) {
+            true => Err(BackendError::PinIncorrect.into()),
+            false => Ok(left),
+        }
     }
 
     /// Verifies the PIN for a use of a key, if the key wants it, right before that use.
@@ -311,9 +345,7 @@ impl Piv {
         if let Err(Failure::Answer(BackendError::PinIncorrect | BackendError::PinBlocked)) =
             verified
         {
-            // Noted whatever becomes of the question.
-            self.pins.refuse(pin, None);
-            self.pins.refuse(pin, card.tries()?);
+            self.pins.refuse(pin, card.tries().ok().flatten());
         }
         verified
     }
@@ -323,7 +355,15 @@ impl Piv {
         check_new(&change.new)?;
         self.with_card(|card, _| {
             let was_held = self.pins.is_held();
-            card.change_reference(ins::CHANGE_REFERENCE_DATA, PIN, &change.old, &change.new)?;
+            self.check_try(card, &change.old)?;
+            let changed =
+                card.change_reference(ins::CHANGE_REFERENCE_DATA, PIN, &change.old, &change.new);
+            if let Err(Failure::Answer(BackendError::PinIncorrect | BackendError::PinBlocked)) =
+                changed
+            {
+                (self.pins).refuse(&change.old, card.tries().ok().flatten());
+            }
+            changed?;
             if was_held {
                 self.pins.keep(&change.new);
             }

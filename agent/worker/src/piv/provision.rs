@@ -6,12 +6,10 @@ use keyward_protocol::SecretBytes;
 
 use super::Piv;
 use super::apdu::Command;
-use super::card::{Card, PIN, instruction as ins};
+use super::card::{Card, PIN, PUK, instruction as ins};
 use super::failure::{Failure, Progress, malformed};
 use super::pin::{check_new, padded};
 
-/// The PUK of the PIV application, as a key reference.
-const PUK: u8 = 0x81;
 /// More tries than any counter has.
 const MOST_TRIES: u32 = 256;
 /// What blocks PIN and PUK: eight bytes FF, which no person's PIN is.
@@ -22,9 +20,11 @@ impl Piv {
         padded(&change.old)?;
         check_new(&change.new)?;
         self.with_card(|card, _| {
-            card.check_puk(change.last_try)?;
+            self.check_puk(card, change.last_try)?;
             let (old, new) = (&change.old, &change.new);
-            card.change_reference(ins::CHANGE_REFERENCE_DATA, PUK, old, new)?;
+            let changed = card.change_reference(ins::CHANGE_REFERENCE_DATA, PUK, old, new);
+            self.count_puk(card);
+            changed?;
             self.report(card)
         })
     }
@@ -33,9 +33,11 @@ impl Piv {
         padded(&unblock.puk)?;
         check_new(&unblock.new)?;
         self.with_card(|card, _| {
-            card.check_puk(unblock.last_try)?;
+            self.check_puk(card, unblock.last_try)?;
             let (puk, new) = (&unblock.puk, &unblock.new);
-            card.change_reference(ins::RESET_RETRY_COUNTER, PIN, puk, new)?;
+            let changed = card.change_reference(ins::RESET_RETRY_COUNTER, PIN, puk, new);
+            self.count_puk(card);
+            changed?;
             // What was kept is the PIN of before.
             self.pins.forget_all();
             self.report(card)
@@ -45,11 +47,30 @@ impl Piv {
     pub(super) fn renew_management_key(&self) -> Result<TokenReport> {
         self.pins.get()?;
         self.with_card(|card, _| {
-            self.manage(card)?;
+            let old = self.manage(card)?;
             self.verify_again(card)?;
-            self.protect(card)?;
+            self.protect(card, &old)?;
             self.report(card)
         })
+    }
+
+    /// That the PUK may be sent: its last try is a person's to spend. A card before firmware 5.3 says how
+    /// many are left only when it refuses one.
+    fn check_puk(&self, card: &mut Card<'_>, last_try: bool) -> std::result::Result<(), Failure> {
+        let left = match card.pin_metadata(PUK)? {
+            Some(puk) => Some(puk.left),
+            None => self.pins.puk_tries(),
+        };
+        match left {
+            Some(0) => Err(BackendError::PinBlocked.into()),
+            Some(1) if !last_try => Err(BackendError::LastTry.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps what the card said of the PUK, if it was refused.
+    fn count_puk(&self, card: &Card<'_>) {
+        self.pins.keep_puk_tries(card.refused_with);
     }
 
     /// Brings the card back to how it left the factory. It does that only with PIN and PUK blocked, so
@@ -74,16 +95,6 @@ impl Piv {
 }
 
 impl Card<'_> {
-    /// That the PUK may be sent: its last try is a person's to spend. A card before firmware 5.3 does
-    /// not say how many are left.
-    fn check_puk(&mut self, last_try: bool) -> std::result::Result<(), Failure> {
-        match self.pin_metadata(PUK)?.map(|puk| puk.left) {
-            Some(0) => Err(BackendError::PinBlocked.into()),
-            Some(1) if !last_try => Err(BackendError::LastTry.into()),
-            _ => Ok(()),
-        }
-    }
-
     fn block_pin(&mut self) -> std::result::Result<(), Failure> {
         for _ in 0..MOST_TRIES {
             let command = Command::with(ins::VERIFY, 0, PIN, NOBODYS.to_vec());

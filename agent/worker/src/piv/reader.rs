@@ -11,6 +11,9 @@ use super::Piv;
 /// How long pcscd is left alone after it did not answer.
 const RETRY: Duration = Duration::from_millis(300);
 
+/// How often the readers are listed, while they go.
+const MOST_LISTS: u32 = 8;
+
 /// A reader as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reader {
@@ -39,16 +42,19 @@ fn count(number: u32) -> State {
 
 /// The readers that there are.
 pub(super) fn readers(context: &Context) -> Result<Vec<Reader>, pcsc::Error> {
-    let mut states = states(context)?;
-    if states.is_empty() {
-        return Ok(Vec::new());
+    for _ in 0..MOST_LISTS {
+        let mut states = states(context)?;
+        if states.is_empty() {
+            return Ok(Vec::new());
+        }
+        match context.get_status_change(Duration::ZERO, &mut states) {
+            Ok(()) | Err(pcsc::Error::Timeout) => return Ok(states.iter().map(of_state).collect()),
+            // One of them was taken away in between, and says nothing of the others.
+            Err(pcsc::Error::UnknownReader) => {}
+            Err(error) => return Err(error),
+        }
     }
-    match context.get_status_change(Duration::ZERO, &mut states) {
-        Ok(()) | Err(pcsc::Error::Timeout) => Ok(states.iter().map(of_state).collect()),
-        // One of them was taken away in between.
-        Err(pcsc::Error::UnknownReader) => Ok(Vec::new()),
-        Err(error) => Err(error),
-    }
+    Err(pcsc::Error::ReaderUnavailable)
 }
 
 /// One reader as it is now; `None` where there is none of that name.
@@ -93,7 +99,7 @@ impl Piv {
             };
             // Whether the card stayed where it was while nobody looked is not known.
             if self.seen.forget() {
-                self.pins.forget_card();
+                self.forget_card();
                 changed();
             }
             if failed != pcsc::Error::Cancelled {
@@ -115,7 +121,7 @@ impl Piv {
                 Err(error) => return error,
             };
             if self.seen.is_gone(&now) {
-                self.pins.forget_card();
+                self.forget_card();
             }
             if before.as_ref() != Some(&now) {
                 let first = before.is_none();

@@ -4,7 +4,7 @@ use keyward_backend::message::{
     Adopt, Attest, Derive, Expected, Generate, Import, Mac, ScanPage, Seal, Sealed, Sign, Unseal,
     Unwrap, Work, Wrap, WriteCertificate,
 };
-use keyward_backend::{BackendError, KeyReport, Result, VersionId};
+use keyward_backend::{BackendError, Destroyed, KeyReport, Result, VersionId};
 use keyward_protocol::attestation::Statement;
 use keyward_protocol::piv::{PivLocator, TouchPolicy};
 use keyward_protocol::{Purpose, SecretBytes};
@@ -14,6 +14,7 @@ use super::Piv;
 use super::apdu::Command;
 use super::card::{Card, instruction as ins};
 use super::failure::{Failure, Progress, malformed};
+use super::identity::Version;
 use super::key::{Cache, Key, Place};
 use super::metadata::algorithm;
 use super::slot::Slot;
@@ -43,10 +44,17 @@ impl<'a> Session<'a> {
     pub(super) fn use_key(
         &self,
         id: VersionId,
+        result: Outcome,
         plan: impl Fn(&Key) -> Result<Input>,
     ) -> Result<(Zeroizing<Vec<u8>>, std::sync::Arc<Key>)> {
         let piv = self.piv;
         let (output, key) = piv.with_card(|card, cache| {
+            if let Some(place) = &self.place
+                && result == Outcome::ShowsNoKey
+                && card.version.is_some_and(Version::has_metadata)
+            {
+                cache.doubt(place.slot);
+            }
             let key = cache.key(card, id, self.place.as_ref())?;
             let input = plan(&key)?;
             piv.unlock(card, &key)?;
@@ -68,6 +76,17 @@ impl<'a> Session<'a> {
     ) -> std::result::Result<std::sync::Arc<Key>, Failure> {
         cache.key(card, id, self.place.as_ref())
     }
+}
+
+/// What the outcome of a use tells of the key that was used. Another program can put a key into a slot
+/// while the card stays where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The agent checks a signature by the public key of the registry, and nothing that was encrypted
+    /// to that opens with another.
+    ShowsKey,
+    /// Nobody sees of a shared secret whose it is: the card is asked which key it has, where it says it.
+    ShowsNoKey,
 }
 
 /// What a private key works on: a challenge, or a point to agree with (SP 800-73-4 Part 2 Table 7).
@@ -170,7 +189,12 @@ impl keyward_backend::Session for Session<'_> {
             let locator: PivLocator = expected.locator.parse().ok()?;
             let slot = Slot::new(locator.slot)?;
             let thumbprint = expected.thumbprint.as_ref().map(|thumbprint| **thumbprint);
-            Some(Place { slot, thumbprint })
+            let adopted = locator.adopted;
+            Some(Place {
+                slot,
+                adopted,
+                thumbprint,
+            })
         });
     }
 
@@ -201,7 +225,7 @@ impl keyward_backend::Session for Session<'_> {
         }
     }
 
-    fn destroy(&mut self, id: VersionId) -> Result<()> {
+    fn destroy(&mut self, id: VersionId) -> Result<Destroyed> {
         self.destroy_key(id)
     }
 

@@ -28,14 +28,6 @@ impl Slot {
         }
     }
 
-    /// The slot of two hexadecimal digits.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let reference = u8::from_str_radix(text, 16).ok().filter(|_| digits)?;
-        Self::new(reference)
-    }
-
     /// Every slot, those of the retired keys last.
     pub fn all() -> impl Iterator<Item = Self> {
         let named = [
@@ -101,17 +93,9 @@ mod tests {
 
     #[test]
     fn a_slot_has_the_certificate_of_the_table() {
-        let of = |text| Slot::parse(text).unwrap().certificate();
-        assert_eq!(of("9a"), 0x5f_c105);
-        assert_eq!(of("82"), 0x5f_c10d);
-        assert_eq!(of("95"), 0x5f_c120);
-    }
-
-    #[test]
-    fn only_two_digits_are_a_slot() {
-        assert_eq!(Slot::parse("9A"), Some(Slot::AUTHENTICATION));
-        for text in ["", "9", "09a", "+9a", "9g", "9b", " 9a"] {
-            assert_eq!(Slot::parse(text), None, "{text}");
-        }
+        let of = |reference| Slot::new(reference).unwrap().certificate();
+        assert_eq!(of(0x9a), 0x5f_c105);
+        assert_eq!(of(0x82), 0x5f_c10d);
+        assert_eq!(of(0x95), 0x5f_c120);
     }
 }

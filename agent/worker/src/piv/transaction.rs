@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use keyward_backend::{BackendError, Result, TokenIdentity};
-use pcsc::{Context, Disposition, Protocols, Scope, ShareMode};
+use pcsc::{Context, Disposition, Protocols, Scope, ShareMode, Transaction};
 
 use super::Piv;
 use super::card::{Asked, Card};
@@ -56,6 +56,13 @@ impl Seen {
         let same = place.as_ref().is_none_or(|before| *before == now);
         *place = Some(now);
         same
+    }
+
+    /// Whether the card is there, as far as anybody has noticed.
+    fn is_at(&self, reader: &Reader) -> bool {
+        let place = self.lock();
+        (place.as_ref())
+            .is_some_and(|(name, events)| *name == reader.name && *events == reader.events)
     }
 
     /// Forgets where the card was, if it is not there any more; says whether that was so.
@@ -202,13 +209,35 @@ impl Piv {
         expected: &TokenIdentity,
         act: &mut impl FnMut(&mut Card<'_>, &mut Cache) -> std::result::Result<T, Failure>,
     ) -> Attempt<T> {
-        let (context, list) = match context_and_readers(hold) {
-            Ok(both) => both,
-            Err(error) => return error.into(),
-        };
+        // Where nobody has seen the card go it is looked for first, and the other readers only where it
+        // is not. Whether it has stayed there, it says itself.
+        let last = hold.hint.as_ref().map(|(last, _)| last);
+        if let Some(last) = last.filter(|last| self.seen.is_at(last)).cloned()
+            && let Some(context) = hold.context.clone()
+        {
+            match self.attempt_on(&context, &[last], hold, expected, act) {
+                Attempt::NotThere { .. } | Attempt::Failed(Failure::Pcsc(_), Progress::Nothing) => {
+                }
+                attempt => return attempt,
+            }
+        }
+        match context_and_readers(hold) {
+            Ok((context, list)) => self.attempt_on(&context, &list, hold, expected, act),
+            Err(error) => error.into(),
+        }
+    }
+
+    fn attempt_on<T>(
+        &self,
+        context: &Context,
+        list: &[Reader],
+        hold: &mut Hold,
+        expected: &TokenIdentity,
+        act: &mut impl FnMut(&mut Card<'_>, &mut Cache) -> std::result::Result<T, Failure>,
+    ) -> Attempt<T> {
         let (mut others, mut held) = (Vec::new(), Vec::new());
         let mut failed = None;
-        for reader in &list {
+        for reader in list {
             let connected = context.connect(&reader.name, ShareMode::Shared, Protocols::ANY);
             let mut connection = match connected {
                 Ok(card) => Connection {
@@ -225,7 +254,7 @@ impl Piv {
                     continue;
                 }
             };
-            match self.with_connection(&mut connection, reader, expected, hold, act) {
+            match self.with_connection(&mut connection, context, reader, expected, hold, act) {
                 Some(Attempt::NotThere { others: more, .. }) => others.extend(more),
                 Some(Attempt::Failed(Failure::Pcsc(error), Progress::Nothing)) => {
                     failed = failed.or(Some(error));
@@ -235,8 +264,9 @@ impl Piv {
             }
         }
         match failed {
-            Some(error) => error.into(),
-            None => Attempt::NotThere { others, held },
+            // A held card may be ours; what another reader did says nothing of it.
+            Some(error) if held.is_empty() => error.into(),
+            _ => Attempt::NotThere { others, held },
         }
     }
 
@@ -244,6 +274,7 @@ impl Piv {
     fn with_connection<T>(
         &self,
         connection: &mut Connection,
+        context: &Context,
         reader: &Reader,
         expected: &TokenIdentity,
         hold: &mut Hold,
@@ -255,11 +286,15 @@ impl Piv {
         };
         // It is the same card for as long as it stays there.
         let asked = hold.hint.as_ref().filter(|(last, _)| last == reader);
-        let asked = asked.map(|(_, asked)| asked);
-        let has_stayed = asked.is_some();
-        let mut card = match Card::select(transaction, asked) {
+        let (mut reader, mut has_stayed) = (reader.clone(), asked.is_some());
+        let mut card = match select(context, &mut reader, &mut has_stayed, transaction, asked) {
             Ok(Some(card)) => card,
             Ok(None) => return None,
+            // What can't be told from others is none of ours; another reader may have ours.
+            Err(Failure::Answer(error)) => {
+                say_unread(&reader, &error);
+                return None;
+            }
             Err(failure) => return Some(Attempt::Failed(failure, Progress::Nothing)),
         };
         if card.identity != *expected {
@@ -267,23 +302,21 @@ impl Piv {
             let held = Vec::new();
             return Some(Attempt::NotThere { others, held });
         }
-        if !self.seen.is_same(reader) {
+        if !self.seen.is_same(&reader) {
             // It was away, or somewhere else: whoever had it then is not the one who typed the PIN.
-            self.pins.forget_card();
+            self.forget_card();
         }
         if !has_stayed {
             // Another program may have changed what is in it meanwhile, and another machine's.
             hold.cache.clear();
         }
-        hold.hint = Some((reader.clone(), card.asked()));
+        hold.hint = Some((reader, card.asked()));
         let done = act(&mut card, &mut hold.cache);
         let progress = card.progress;
         if done.is_err() {
             hold.cache.clear();
         }
-        if !card.leave() {
-            connection.disposition = Disposition::ResetCard;
-        }
+        card.leave();
         Some(match done {
             Ok(done) => Attempt::Done(done),
             Err(failure) => Attempt::Failed(failure, progress),
@@ -302,7 +335,7 @@ impl Piv {
             return held(&reader.to_string_lossy());
         }
         if self.seen.forget() {
-            self.pins.forget_card();
+            self.forget_card();
         }
         match others {
             // One of several cards that are told apart by their serial numbers is just not there.
@@ -327,16 +360,32 @@ fn context_and_readers(
     };
     hold.context = Some(context.clone());
     let last = hold.hint.as_ref().map(|(last, _)| last);
-    // Where the card has stayed where it was, nobody else needs to be looked at.
-    if let Some(last) = last
-        && reader_now(&context, &last.name)?.as_ref() == Some(last)
-    {
-        return Ok((context, vec![last.clone()]));
-    }
     let mut list = readers(&context)?;
     list.retain(|reader| reader.present);
     list.sort_by_key(|reader| last.map(|last| &last.name) != Some(&reader.name));
     Ok((context, list))
+}
+
+/// Has the PIV application selected. One that is still selected is on a card that has not been away; else
+/// the reader is asked whether it was.
+fn select<'t>(
+    context: &Context,
+    reader: &mut Reader,
+    has_stayed: &mut bool,
+    transaction: Transaction<'t>,
+    asked: Option<&(Reader, Asked)>,
+) -> std::result::Result<Option<Card<'t>>, Failure> {
+    let Some((_, asked)) = asked else {
+        return Card::select(transaction, None);
+    };
+    let transaction = match Card::selected(transaction, asked)? {
+        Ok(card) => return Ok(Some(card)),
+        Err(transaction) => transaction,
+    };
+    let now = reader_now(context, &reader.name)?.ok_or(pcsc::Error::UnknownReader)?;
+    *has_stayed = now == *reader;
+    *reader = now;
+    Card::select(transaction, Some(asked).filter(|_| *has_stayed))
 }
 
 fn look(hold: &mut Hold) -> std::result::Result<(Vec<TokenIdentity>, Vec<CString>), Failure> {
@@ -353,6 +402,11 @@ fn look(hold: &mut Hold) -> std::result::Result<(Vec<TokenIdentity>, Vec<CString
                 held.push(reader.name);
                 continue;
             }
+            // It is not there any more, or mute. Whose it is can't be known.
+            Err(error) if matches!(Way::of(error), Way::Gone | Way::Other) => {
+                say_unread(&reader, &error);
+                continue;
+            }
             Err(error) => return Err(error.into()),
         };
         let Some(card) = connection.card.as_mut() else {
@@ -362,12 +416,17 @@ fn look(hold: &mut Hold) -> std::result::Result<(Vec<TokenIdentity>, Vec<CString
             Ok(Some(card)) => cards.push(card.identity.clone()),
             Ok(None) => {}
             // What can't be told from others is none of ours.
-            Err(Failure::Answer(error)) => eprintln!(
-                "keyward-worker: the card in {}: {error}",
-                reader.name.to_string_lossy()
-            ),
+            Err(Failure::Answer(error)) => say_unread(&reader, &error),
             Err(failure) => return Err(failure),
         }
     }
     Ok((cards, held))
+}
+
+/// A card that can't be asked which one it is.
+fn say_unread(reader: &Reader, error: &dyn std::fmt::Display) {
+    eprintln!(
+        "keyward-worker: the card in {}: {error}",
+        reader.name.to_string_lossy()
+    );
 }

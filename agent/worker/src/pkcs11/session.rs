@@ -11,7 +11,7 @@ use cryptoki::session::Session as RawSession;
 use keyward_backend::message::{
     Derive, Generate, Import, Mac, ScanPage, Seal, Sealed, Sign, Unseal, Unwrap, Wrap,
 };
-use keyward_backend::{BackendError, KeyReport, Result, VersionId};
+use keyward_backend::{BackendError, Destroyed, KeyReport, Result, VersionId};
 use keyward_protocol::{Algorithm, KeyType, SecretBytes};
 
 use super::Token;
@@ -298,7 +298,7 @@ impl keyward_backend::Session for Session<'_> {
         })
     }
 
-    fn destroy(&mut self, id: VersionId) -> Result<()> {
+    fn destroy(&mut self, id: VersionId) -> Result<Destroyed> {
         let token = self.token;
         let found = token.found()?;
         // The number of a destroyed object can be given to a new one.
@@ -312,7 +312,8 @@ impl keyward_backend::Session for Session<'_> {
                 return Err(BackendError::LoginRequired.into());
             }
             destroy_objects(session, id)
-        })
+        })?;
+        Ok(Destroyed::Removed)
     }
 
     fn sign(&mut self, sign: &Sign) -> Result<Vec<u8>> {

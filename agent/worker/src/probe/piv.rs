@@ -1,5 +1,6 @@
 //! PIV cards behind pcscd, and what one has from the factory.
 
+use keyward_backend::BackendError;
 use keyward_protocol::SecretBytes;
 use keyward_sys::sandbox::Sockets;
 use serde_json::{Value, json};
@@ -59,7 +60,14 @@ pub(super) fn make(serial: &str, arguments: &[&str]) -> Result<(), Failure> {
             out,
             &json!({ "piv": { "card": card_of(&card), "replaced": replaced_of(replaced) } }),
         ),
-        Err((error, replaced)) => Err(format!("{error}{}", before(replaced))),
+        Err((error @ BackendError::Interrupted(_), replaced)) => Err(format!(
+            "{error}{}",
+            before(replaced, "look what it has: keyward doctor")
+        )),
+        Err((error, replaced)) => {
+            let nothing = "nothing on the card was changed";
+            Err(format!("{error}{}", before(replaced, nothing)))
+        }
     }
 }
 
@@ -79,7 +87,7 @@ fn secret() -> Result<Option<SecretBytes>, Failure> {
 }
 
 /// What stays, though it did not come to its end.
-fn before(replaced: Replaced) -> String {
+fn before(replaced: Replaced, nothing: &str) -> String {
     let parts = [
         (replaced.pin, "PIN"),
         (replaced.management_key, "management key"),
@@ -90,7 +98,7 @@ fn before(replaced: Replaced) -> String {
         .filter_map(|(done, name)| done.then_some(name))
         .collect();
     match parts.as_slice() {
-        [] => "; nothing on the card was changed".to_owned(),
+        [] => format!("; {nothing}"),
         parts => format!("; what was replaced before stays: {}", parts.join(", ")),
     }
 }

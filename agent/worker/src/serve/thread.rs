@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use keyward_backend::message::{Call, Expected, MAX_PACKET, Outcome, UNASKED, Work};
-use keyward_backend::{Backend, BackendError, Notice, Result, Session};
+use keyward_backend::{Backend, BackendError, Destroyed, Notice, Result, Session};
 use keyward_sys::fd::{receive_blocking, send_blocking, try_receive};
 use minicbor::bytes::ByteVec;
 use zeroize::Zeroize;
@@ -223,7 +223,10 @@ fn use_session(work: Work, session: &mut impl Session) -> Result<Outcome> {
         Work::ReadPcrs(pcrs) => session.read_pcrs(&pcrs).map(Outcome::Pcrs),
         Work::Bound(id) => session.bound(id).map(Outcome::Bound),
         Work::Approve(approve) => session.approve(&approve).map(|key| Outcome::Key(Some(key))),
-        Work::Destroy(id) => session.destroy(id).map(|()| Outcome::Done),
+        Work::Destroy(id) => session.destroy(id).map(|destroyed| match destroyed {
+            Destroyed::Removed => Outcome::Done,
+            Destroyed::Overwritten => Outcome::Overwritten,
+        }),
         Work::UnsealData(id) => session.unseal_data(id).map(Outcome::Secret),
         Work::Place(place) => session.place(&place).map(|key| Outcome::Key(Some(key))),
         Work::Adopt(adopt) => session.adopt(&adopt).map(|key| Outcome::Key(Some(key))),

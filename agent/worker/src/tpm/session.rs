@@ -7,7 +7,7 @@ use keyward_backend::message::{
     Sealed, Sign, Unseal, Unwrap, Wrap,
 };
 use keyward_backend::pcr::{Approve, BoundReport, MakeBound, PcrValue};
-use keyward_backend::{BackendError, KeyReport, Result, VersionId};
+use keyward_backend::{BackendError, Destroyed, KeyReport, Result, VersionId};
 use keyward_protocol::attestation::{Identity, Statement};
 use keyward_protocol::{KeyType, Purpose, SecretBytes};
 use tss_esapi::handles::KeyHandle;
@@ -303,17 +303,17 @@ impl keyward_backend::Session for Session<'_> {
         }
     }
 
-    fn destroy(&mut self, id: VersionId) -> Result<()> {
+    fn destroy(&mut self, id: VersionId) -> Result<Destroyed> {
         let tpm = self.tpm;
         tpm.with(Repeat::Yes, |state, device| {
             tpm.check_login(state)?;
             if id == pin::id() {
-                return Ok(());
+                return Ok(Destroyed::Removed);
             }
             tpm.store.remove(id)?;
             state.blobs.remove(&id);
             device.loaded.remove(&mut device.context, id);
-            Ok(())
+            Ok(Destroyed::Removed)
         })
     }
 

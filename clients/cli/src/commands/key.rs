@@ -152,6 +152,14 @@ fn destroy(key: String, now: bool, yes: bool) -> Result<(), Error> {
             ));
         }
     }
-    agent.call(Destroy { key, now })?;
-    print(&described.as_ref().map(left).unwrap_or_default())
+    let destroyed = agent.call(Destroy { key, now })?;
+    let mut text = described.as_ref().map(left).unwrap_or_default();
+    for token in destroyed.overwritten.unwrap_or_default() {
+        text.push_str(&format!(
+            "{} can't delete a key (a YubiKey can from firmware 5.7 on): it was overwritten with one that nobody uses, and its slot \
+             is free\n",
+            plain(&token)
+        ));
+    }
+    print(&text)
 }

@@ -73,7 +73,7 @@ fn a_refused_pin_is_known_until_another_is_taken() {
     assert!(!keeper.was_refused(&wrong, left));
     // The same card again refuses what it refused; another one may not.
     keeper.refuse(&wrong, left);
-    keeper.forget_card();
+    keeper.forget();
     assert!(keeper.was_refused(&wrong, left));
     keeper.forget_all();
     assert!(!keeper.was_refused(&wrong, left));
@@ -107,7 +107,7 @@ fn a_pin_that_a_card_did_not_answer_is_refused_if_the_card_has_counted_it() {
     for (left, refused) in [(Some(3), false), (Some(2), true), (Some(0), true)] {
         let keeper = Keeper::new(None);
         keeper.doubt(&secret(b"654321"), Some(3));
-        keeper.forget_card();
+        keeper.forget();
         keeper.decide(&secret(b"123456"), left);
         assert!(!keeper.was_refused(&secret(b"123456"), left));
         keeper.decide(&secret(b"654321"), left);
