@@ -75,6 +75,10 @@ pub enum BackendError {
     #[n(16)]
     #[error("an object with the id {0} is there already, and nothing was made")]
     Exists(#[n(0)] String),
+    /// The place that was chosen has a key, which is not overwritten: nothing was made.
+    #[n(23)]
+    #[error("{0}")]
+    PlaceTaken(#[n(0)] String),
     /// The key is bound to PCRs, and these have other values now than were approved.
     #[n(18)]
     #[error("the machine's {0} not what the key was bound to")]

@@ -88,6 +88,7 @@ impl Registry {
             "destroy" => {
                 key.is_some_and(|key| key.state == KeyState::Destroyed || is_gone(key, intent))
             }
+            "reset-token" => key.is_some_and(|key| is_gone(key, intent)),
             "enable" => key.is_some_and(|key| key.state == KeyState::Active),
             "disable" => key.is_some_and(|key| key.state == KeyState::Suspended),
             "mark-compromised" => key.is_some_and(|key| key.state == KeyState::Compromised),

@@ -1,6 +1,8 @@
 //! What the agent decides about tokens when they come up: pins them when they are first seen,
 //! and finishes what a crash interrupted.
 
+mod reset;
+
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -222,6 +224,7 @@ impl Enroller {
                     Rest::Unknown => UNKNOWN,
                 }
             }
+            ("reset-token", Some(key), Some(newest)) => self.lose_rest(token, key, newest).await?,
             _ => UNKNOWN,
         };
         Some((outcome, detail.to_owned()))
@@ -241,7 +244,7 @@ impl Enroller {
             return None;
         }
         let what = match intent.op.as_str() {
-            "destroy" => {
+            "destroy" | "reset-token" if intent.key.is_some() => {
                 let key = intent.key.and_then(|id| registry.key(&id.to_string()));
                 let newest = key.as_ref().and_then(|key| {
                     let mut versions = key.versions.iter();

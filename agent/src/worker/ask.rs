@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use keyward_backend::message::{Expected, Work};
+use keyward_protocol::{CoseKey, Thumbprint};
 
 use super::Token;
 use crate::registry::Version;
@@ -29,6 +30,19 @@ impl Ask {
             })
         });
         Self { work, expected }
+    }
+}
+
+impl Ask {
+    /// Something that is done with a key of which the registry has nothing yet.
+    pub(crate) fn at(work: Work, locator: &str, public: &CoseKey) -> Self {
+        Self {
+            work: Rc::new(work),
+            expected: Some(Rc::new(Expected {
+                locator: locator.to_owned(),
+                thumbprint: Some(Thumbprint::of(public).0.into()),
+            })),
+        }
     }
 }
 

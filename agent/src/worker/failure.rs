@@ -14,7 +14,7 @@ pub(crate) fn failure_of(token: &str, error: BackendError) -> Failure {
         E::PinIncorrect => Failure::new(ErrorCode::PinIncorrect, text)
             .hint(format!("keyward unlock {token}  # with the right PIN")),
         E::PinBlocked => Failure::new(ErrorCode::PinBlocked, text)
-            .hint("unblock the PIN with the token's own tool and its SO PIN or PUK"),
+            .hint(unblock(token)),
         E::PinSource(_) => Failure::new(ErrorCode::TokenLocked, text)
             .hint(format!("keyward unlock {token}  # or mend the file")),
         E::TokenAbsent(_) => Failure::new(ErrorCode::TokenAbsent, text).hint("keyward status"),
@@ -26,6 +26,8 @@ pub(crate) fn failure_of(token: &str, error: BackendError) -> Failure {
         E::Exists(_) => {
             Failure::new(ErrorCode::Exists, text).hint(format!("keyward token rescan {token}"))
         }
+        E::PlaceTaken(_) => Failure::new(ErrorCode::Exists, text)
+            .hint("keyward key adopt NAME --at SLOT --purpose PURPOSE  # uses the key that is there"),
         E::KeyUnsafe(_) => Failure::new(ErrorCode::TokenFailed, text),
         E::MechanismInvalid(_) => Failure::new(ErrorCode::MechanismInvalid, text),
         E::Invalid(_) => Failure::new(ErrorCode::Invalid, text),
@@ -44,6 +46,13 @@ pub(crate) fn failure_of(token: &str, error: BackendError) -> Failure {
         // Refused, and whatever a newer worker says.
         _ => Failure::new(ErrorCode::TokenFailed, text),
     }
+}
+
+/// What frees a blocked PIN.
+pub(super) fn unblock(token: &str) -> String {
+    format!(
+        "keyward token unblock-pin {token}  # a PIV card, by its PUK; another token's own tool, by its SO PIN"
+    )
 }
 
 /// The one failure of everything that did not open.

@@ -62,6 +62,7 @@ fn words(error: &mut BackendError) -> Option<&mut String> {
         | E::TokenChanged(text)
         | E::KeyChanged(text)
         | E::KeyUnsafe(text)
+        | E::PlaceTaken(text)
         | E::MechanismInvalid(text)
         | E::Invalid(text)
         | E::Busy(text)

@@ -64,7 +64,8 @@ pub(crate) use wrap::{HpkeCommand, HpkeOpen, HpkeSeal, Mac, VerifyMac, Wrap};
 )]
 #[command(after_long_help = AFTER.as_str())]
 pub(crate) struct Arguments {
-    /// Where a use of a key finds its token absent or locked, wait for it for so many seconds
+    /// Where a use of a key finds its token absent or locked, wait for it: so many seconds for the whole
+    /// use, its touch too, and no more than the agent's max_deadline
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) wait: Option<u32>,
     #[command(subcommand)]

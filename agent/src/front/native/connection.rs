@@ -10,7 +10,7 @@ use keyward_protocol::frame::{FrameReader, MAX_FRAME};
 use keyward_protocol::message::{
     Call, ClientMessage, ClientMessageError, Hello, KIND_HELLO, ServerMessage, VERSION, Welcome,
 };
-use keyward_protocol::operation::OperationClass;
+use keyward_protocol::operation::{OperationClass, OperationCode};
 use keyward_protocol::{ErrorCode, Failure, Request};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::net::UnixStream;
@@ -292,8 +292,15 @@ impl Connection {
         let cancel = Some(cancel);
         self.under_way.insert(id, Begun { cancel, bytes });
         let limits = &self.agent.config.limits;
+        // A card takes its time to make an RSA key, and what comes too late is destroyed again.
+        let unsaid = match request.code() {
+            OperationCode::Create | OperationCode::Rotate | OperationCode::Import => {
+                limits.max_deadline
+            }
+            _ => limits.deadline,
+        };
         let wait = deadline_ms
-            .map_or(limits.deadline, |ms| Duration::from_millis(ms.into()))
+            .map_or(unsaid, |ms| Duration::from_millis(ms.into()))
             .min(limits.max_deadline);
         let (agent, origin) = (self.agent.clone(), self.origin.clone());
         let patience = Patience {

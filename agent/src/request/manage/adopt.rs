@@ -141,6 +141,7 @@ impl With<'_> {
             purpose: op.purpose,
             key_type,
             known: Known::Public(public),
+            place: Some(&report.locator),
         };
         if !self.prove(token, claim).await? {
             return Err(unexpected(token));

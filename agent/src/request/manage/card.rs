@@ -1,21 +1,24 @@
 //! What only PIV cards have: a PUK, a management key, certificates, and the way back to the factory.
 
-use keyward_backend::VersionId;
+use std::rc::Rc;
+
 use keyward_backend::message::{self, Outcome, Work};
 use keyward_protocol::operation::{
     ChangePuk, Done, NewManagementKey, ResetToken, UnblockPin, WriteCertificate,
 };
 use keyward_protocol::{ErrorCode, Failure, KeyState, SecretBytes};
-use uuid::Uuid;
 
-use super::{Changing, intend, mark, registry_failed, unexpected};
-use crate::audit::{Kind, Outcome as Became, Record};
+use super::intents::write;
+use super::{Changing, intend, keep_open, mark, registry_failed, unexpected};
+use crate::audit::{OpenIntent, Outcome as Became};
 use crate::certificate::public_key_of;
 use crate::registry::Key;
-use crate::request::answer::audit_unavailable;
 use crate::request::usage::current;
 use crate::request::{Entry, With};
 use crate::worker::{Ask, Token};
+
+/// What the log calls it, as a whole and for each key.
+const RESET: &str = "reset-token";
 
 impl With<'_> {
     pub(in crate::request) async fn change_puk(
@@ -24,7 +27,7 @@ impl With<'_> {
         entry: &mut Entry,
     ) -> Result<Done, Failure> {
         let token = self.card(op.token.as_deref(), entry)?;
-        check_secrets("PUK", &[&op.old, &op.new])?;
+        check_new("PUK", &op.new)?;
         if op.old == op.new {
             return Err(invalid("the new PUK is the old one"));
         }
@@ -34,7 +37,7 @@ impl With<'_> {
             new: op.new,
             last_try: op.spend_withheld_try,
         };
-        token.manage_card(Work::ChangePuk(change)).await?;
+        self.manage(token, Work::ChangePuk(change)).await?;
         Ok(Done {})
     }
 
@@ -44,15 +47,14 @@ impl With<'_> {
         entry: &mut Entry,
     ) -> Result<Done, Failure> {
         let token = self.card(op.token.as_deref(), entry)?;
-        check_secrets("PUK", &[&op.puk])?;
-        check_secrets("PIN", &[&op.new])?;
+        check_new("PIN", &op.new)?;
         intend(self.agent, self.origin, "unblock-pin", entry).await?;
         let unblock = message::UnblockPin {
             puk: op.puk,
             new: op.new,
             last_try: op.spend_withheld_try,
         };
-        token.manage_card(Work::UnblockPin(unblock)).await?;
+        self.manage(token, Work::UnblockPin(unblock)).await?;
         Ok(Done {})
     }
 
@@ -64,7 +66,7 @@ impl With<'_> {
         let token = self.card(op.token.as_deref(), entry)?;
         token.refuse_unless_ready()?;
         intend(self.agent, self.origin, "new-management-key", entry).await?;
-        token.manage_card(Work::NewManagementKey).await?;
+        self.manage(token, Work::NewManagementKey).await?;
         Ok(Done {})
     }
 
@@ -88,32 +90,86 @@ impl With<'_> {
         let lost = self.keys_on(token);
         let _changing = lost
             .iter()
-            .map(|(key, _)| Changing::begin(agent, *key))
+            .map(|(key, _)| Changing::begin(agent, key.id))
             .collect::<Result<Vec<_>, _>>()?;
-        // Each key gets a record of its own, and there must be room for them.
-        let rooms = lost.iter().map(|_| agent.audit.reserve());
-        let rooms: Result<Vec<_>, _> = rooms.collect();
-        let rooms = rooms.map_err(|error| audit_unavailable(&error))?;
+        let mut ending = self.intend_losses(token, &lost).await?;
         entry.note(&format!("{} keys are on it", lost.len()));
-        let intent = intend(agent, self.origin, "reset-token", entry).await?;
-        token.manage_card(Work::Reset).await?;
-        let caller = self.origin.caller.audit_json();
-        for ((key, newest), room) in lost.into_iter().zip(rooms) {
-            let destroyed = (agent.registry.borrow_mut()).destroy_on(key, &[token.name()], newest);
+        intend(agent, self.origin, RESET, entry).await?;
+        if let Err(failure) = self.manage(token, Work::Reset).await {
+            // What may be gone, the agent looks for when the card can be asked.
+            let unknown = matches!(
+                failure.code,
+                ErrorCode::TokenFailed | ErrorCode::TokenAbsent
+            );
+            for (own, intent) in ending {
+                match unknown {
+                    true => keep_open(agent, intent),
+                    false => self.end_loss(&own, intent, Became::Failed(failure.code)),
+                }
+            }
+            return Err(failure);
+        }
+        // What was entered meanwhile was made before: behind the reset nothing is, without a login.
+        let newer = self.keys_on(token);
+        let newer = newer
+            .into_iter()
+            .filter(|(key, _)| !lost.iter().any(|(other, _)| other.id == key.id));
+        let newer: Vec<_> = newer.collect();
+        ending.extend(self.intend_losses(token, &newer).await?);
+        for ((key, newest), (own, intent)) in lost.iter().chain(&newer).zip(ending) {
+            let destroyed =
+                (agent.registry.borrow_mut()).destroy_on(key.id, &[token.name()], *newest);
             destroyed.map_err(|error| registry_failed(&error))?;
-            let mut record = Record::new(Kind::ManageOutcome, "destroy");
-            record.outcome = Some(Became::Ok);
-            record.caller = Some(&caller);
-            record.key = Some(key);
-            record.token = Some(token.name());
-            record.registry = Some(mark(agent));
-            let words = format!("lost in the reset of intent {}", intent.audit_id);
-            record.detail = Some(&words);
-            let written = agent.audit.append(room, &record);
-            written.map_err(|error| audit_unavailable(&error))?;
+            self.end_loss(&own, intent, Became::Ok);
         }
         entry.registry = Some(mark(agent));
         Ok(Done {})
+    }
+
+    /// An intent for each key that a reset takes from the card, so that each loss can be entered also
+    /// where the agent ends in the middle. None destroys anything of the key elsewhere.
+    async fn intend_losses(
+        &self,
+        token: &Token,
+        lost: &[(Rc<Key>, u32)],
+    ) -> Result<Vec<(Entry, OpenIntent)>, Failure> {
+        let mut intents = Vec::new();
+        for (key, newest) in lost {
+            let version = key
+                .versions
+                .iter()
+                .find(|version| version.number == *newest);
+            let mut own = Entry {
+                key: Some(key.id),
+                version: version.map(|version| version.id),
+                token: Some(token.name().to_owned()),
+                ..Entry::default()
+            };
+            match intend(self.agent, self.origin, RESET, &mut own).await {
+                Ok(intent) => intents.push((own, intent)),
+                Err(failure) => {
+                    for (own, intent) in intents {
+                        self.end_loss(&own, intent, Became::Failed(failure.code));
+                    }
+                    return Err(failure);
+                }
+            }
+        }
+        Ok(intents)
+    }
+
+    /// Writes what became of one of them; what can't be written stays open.
+    fn end_loss(&self, own: &Entry, intent: OpenIntent, became: Became) {
+        let room = self.agent.audit.reserve();
+        let written = room
+            .is_ok_and(|room| write(self.agent, self.origin, RESET, own, &intent, became, room));
+        if !written {
+            keep_open(self.agent, intent);
+        }
+    }
+
+    async fn manage(&self, token: &Token, work: Work) -> Result<(), Failure> {
+        token.manage_card(work, &self.agent.monitor).await
     }
 
     /// Every card that has the key's current version keeps the certificate.
@@ -150,17 +206,24 @@ impl With<'_> {
         let names: Vec<_> = cards.iter().map(|card| card.name()).collect();
         entry.token = Some(names.join(", "));
         intend(self.agent, self.origin, "write-certificate", entry).await?;
+        let mut done: Vec<&str> = Vec::new();
         for card in cards {
             let write = message::WriteCertificate {
                 id: version.id,
                 certificate: op.der.clone(),
             };
-            let work = std::rc::Rc::new(Work::WriteCertificate(write));
+            let work = Rc::new(Work::WriteCertificate(write));
             let ask = Ask::of(work, version, card);
-            match card.call(self.authorised, ask, self.deadline).await? {
-                Outcome::Done => {}
-                _ => return Err(unexpected(card)),
-            }
+            let answer = card.call(self.authorised, ask, self.deadline).await;
+            let failed = match answer {
+                Ok(Outcome::Done) => {
+                    done.push(card.name());
+                    continue;
+                }
+                Ok(_) => unexpected(card),
+                Err(failure) => failure,
+            };
+            return Err(written_on(failed, &done, entry));
         }
         Ok(Done {})
     }
@@ -177,37 +240,41 @@ impl With<'_> {
     }
 
     /// The keys that have something on a token, and their newest versions.
-    fn keys_on(&self, token: &Token) -> Vec<(Uuid, u32)> {
-        let registry = self.agent.registry.borrow();
-        let all = registry.page(None, usize::MAX);
-        let live = all.iter().filter(|key| key.state != KeyState::Destroyed);
-        let on = |id: &VersionId, key: &Key| {
-            let mut versions = key.versions.iter().filter(|version| version.id == *id);
-            versions.any(|v| v.placements.iter().any(|place| place.token == token.name()))
-        };
-        let has = |key: &Key| key.versions.iter().any(|version| on(&version.id, key));
-        live.filter(|key| has(key))
-            .map(|key| {
-                (
-                    key.id,
-                    key.versions.last().map_or(0, |version| version.number),
-                )
-            })
-            .collect()
+    fn keys_on(&self, token: &Token) -> Vec<(Rc<Key>, u32)> {
+        let mut keys: Vec<(Rc<Key>, u32)> = Vec::new();
+        for (key, _) in self.agent.registry.borrow().on_token(token.name()) {
+            let newest = key.versions.last().map_or(0, |version| version.number);
+            if key.state != KeyState::Destroyed && keys.iter().all(|(other, _)| other.id != key.id)
+            {
+                keys.push((key, newest));
+            }
+        }
+        keys
     }
 }
 
-/// PIN and PUK of a card (SP 800-73-4 Part 2 §2.4.3): padded to 8 bytes by the worker.
-fn check_secrets(what: &str, secrets: &[&SecretBytes]) -> Result<(), Failure> {
-    let fits = |secret: &&SecretBytes| {
-        (6..=8).contains(&secret.len()) && secret.expose().iter().all(|b| b.is_ascii_graphic())
-    };
-    match secrets.iter().all(fits) {
+/// A new PIN or PUK of a card (SP 800-73-4 Part 2 §2.4.3): padded to 8 bytes by the worker. What it has
+/// already, another program may have chosen otherwise.
+fn check_new(what: &str, secret: &SecretBytes) -> Result<(), Failure> {
+    let typed = |byte: &u8| byte.is_ascii_graphic() || *byte == b' ';
+    match (6..=8).contains(&secret.len()) && secret.expose().iter().all(typed) {
         true => Ok(()),
         false => Err(invalid(&format!(
             "the {what} of a card has 6 to 8 ASCII characters"
         ))),
     }
+}
+
+/// Says which cards have the certificate already.
+fn written_on(mut failure: Failure, done: &[&str], entry: &mut Entry) -> Failure {
+    if !done.is_empty() {
+        let words = format!("written on {}", done.join(", "));
+        failure
+            .message
+            .push_str(&format!("; it is {words} already"));
+        entry.note(&words);
+    }
+    failure
 }
 
 fn no_card(what: &str) -> Failure {

@@ -267,6 +267,7 @@ impl With<'_> {
             purpose: key.purpose,
             key_type: key.key_type,
             known: Known::Secret(secret),
+            place: None,
         };
         self.prove(token, claim).await
     }
@@ -349,6 +350,7 @@ impl With<'_> {
             purpose: plan.purpose,
             key_type: kind.key_type,
             known,
+            place: None,
         };
         match self.prove(token, claim).await {
             Ok(true) => Ok(placement(token, report)),

@@ -14,7 +14,7 @@ use keyward_protocol::{Algorithm, CoseKey, ErrorCode, Failure, KeyType, Purpose,
 use sha2::{Digest as _, Sha256, Sha384};
 
 use crate::request::With;
-use crate::worker::Token;
+use crate::worker::{Ask, Token};
 
 /// What is known of the key that it should be.
 #[derive(Clone, Copy)]
@@ -32,6 +32,8 @@ pub(super) struct Claim<'a> {
     pub(super) purpose: Purpose,
     pub(super) key_type: KeyType,
     pub(super) known: Known<'a>,
+    /// Where it is, for a token that keeps no notes of it.
+    pub(super) place: Option<&'a str>,
 }
 
 /// What the token must answer.
@@ -53,7 +55,11 @@ impl With<'_> {
                 "no challenge for the key could be made",
             )
         })?;
-        let answer = match token.call(self.authorised, work, self.deadline).await {
+        let ask = match (claim.known, claim.place) {
+            (Known::Public(public), Some(place)) => Ask::at(work, place, public),
+            _ => work.into(),
+        };
+        let answer = match token.call(self.authorised, ask, self.deadline).await {
             // What does not open with the token's key was not made with the one that is known.
             Err(failure) if failure.code == ErrorCode::UnwrapFailed => return Ok(false),
             answer => answer?,

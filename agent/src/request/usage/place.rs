@@ -49,10 +49,38 @@ impl With<'_> {
         check: impl Fn(&Token, Outcome) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         entry.version = Some(version.id);
-        let mut first: Option<(&Token, Failure)> = None;
-        if self.waits {
-            self.wait_for_token(version).await?;
+        loop {
+            let moved = self.agent.events.moved();
+            if self.waits {
+                self.wait_for_token(version).await?;
+            }
+            let tried = (self.each_token(version, repeat, entry, &mut work, &check)).await;
+            let absent = |failure: &Failure| {
+                matches!(
+                    failure.code,
+                    ErrorCode::TokenAbsent | ErrorCode::TokenLocked
+                )
+            };
+            // It was there or unlocked only as far as was known: nothing was done.
+            if !self.waits || !tried.as_ref().err().is_some_and(absent) {
+                return tried;
+            }
+            if tokio::time::timeout_at(self.deadline, moved).await.is_err() {
+                return tried;
+            }
         }
+    }
+
+    /// The same, once on each of the tokens.
+    async fn each_token<T>(
+        &self,
+        version: &Version,
+        repeat: Repeat,
+        entry: &mut Entry,
+        work: &mut impl FnMut() -> Result<Rc<Work>, Failure>,
+        check: &impl Fn(&Token, Outcome) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut first: Option<(&Token, Failure)> = None;
         for token in self.placements(version)? {
             entry.token = Some(token.name().to_owned());
             let ask = Ask::of(work()?, version, token);

@@ -4,12 +4,14 @@ use keyward_backend::BackendError;
 use keyward_backend::message::{Outcome, Work};
 use keyward_protocol::{ErrorCode, Failure};
 
+use crate::monitor::Client as Monitor;
 use crate::worker::link::Lost;
+use crate::worker::marker::{Marker, Source};
 use crate::worker::{State, Token, failure_of};
 
 impl Token {
     /// Has the card do this, with no login beside it.
-    pub(crate) async fn manage_card(&self, work: Work) -> Result<(), Failure> {
+    pub(crate) async fn manage_card(&self, work: Work, monitor: &Monitor) -> Result<(), Failure> {
         let _one_at_a_time = self.logging_in.lock().await;
         let link = self.link.borrow().clone().ok_or_else(|| self.died())?;
         let about_puk = matches!(work, Work::ChangePuk(_) | Work::UnblockPin(_));
@@ -23,10 +25,10 @@ impl Token {
                 if locked {
                     self.enter(State::Locked(None));
                 }
-                if new_pin && let Err(error) = self.markers(&serial).clear() {
-                    return Err(not_noted(self.name(), &error));
+                match new_pin {
+                    true => self.forget_pin(&serial, monitor).await,
+                    false => Ok(()),
                 }
-                Ok(())
             }
             Ok(Outcome::Failed(error)) if about_puk => Err(self.of_puk(error)),
             Ok(Outcome::Failed(error)) => Err(failure_of(self.name(), error)),
@@ -37,6 +39,20 @@ impl Token {
             .hint("keyward status")),
             _ => Err(self.died()),
         }
+    }
+
+    /// The card has another PIN now than anybody kept: nobody sends the old one.
+    async fn forget_pin(&self, serial: &str, monitor: &Monitor) -> Result<(), Failure> {
+        let markers = self.markers(serial);
+        let mut marker = Marker::of_try(serial, Source::Person, None);
+        let kept = self.outdate(&markers, &mut marker);
+        self.remembered.set(false);
+        if self.settings.remember_pin
+            && let Err(error) = monitor.forget(self.name()).await
+        {
+            tracing::warn!(token = self.name(), %error, "the monitor may still keep the old PIN");
+        }
+        kept.map_err(|error| not_noted(self.name(), &error))
     }
 
     /// What the card says of the PIN it means of the PUK.

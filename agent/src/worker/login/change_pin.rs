@@ -1,5 +1,7 @@
 //! Changes a token's PIN, under the rules of a login: the old one is a try.
 
+use std::io;
+
 use keyward_backend::BackendError;
 use keyward_backend::message::{ChangePin, Outcome, Work};
 use keyward_backend::token::PinTries;
@@ -7,8 +9,9 @@ use keyward_protocol::{ErrorCode, Failure, SecretBytes};
 
 use super::{LoginError, is_refusal, source_identity, spent_nothing};
 use crate::monitor::Client as Monitor;
+use crate::worker::failure::unblock;
 use crate::worker::link::{Link, Lost};
-use crate::worker::marker::{MOST_REFUSALS, Marker, Source, TryOutcome, judge};
+use crate::worker::marker::{MOST_REFUSALS, Marker, MarkerFile, Source, TryOutcome, judge};
 use crate::worker::{State, Token, failure_of};
 
 impl Token {
@@ -59,19 +62,8 @@ impl Token {
             // Which of the two the token has now is not known. The marker stays.
             _ => return Err(LoginError::Failed(self.died())),
         };
-        // The next worker must not spend a try on what the file held until now.
-        let file = self.settings.pin_file.as_deref();
-        marker.outdated = file
-            .and_then(|path| source_identity(path).ok())
-            .map(Source::from);
-        marker.outcome = TryOutcome::Accepted;
-        marker.refusals = 0;
-        let kept = match marker.outdated {
-            Some(_) => markers.write(&marker),
-            None => markers.clear(),
-        };
+        let kept = self.outdate(&markers, &mut marker);
         self.replace_remembered(new, monitor).await;
-        self.say_what_is_outdated(&marker);
         let logged_out = report.login_required && !report.logged_in;
         *self.report.borrow_mut() = Some(report);
         if logged_out && *self.state.borrow() == State::Ready {
@@ -109,9 +101,7 @@ impl Token {
         let failure = Failure::new(ErrorCode::PinIncorrect, text);
         let spend = if withheld { " --spend-last-try" } else { "" };
         failure.hint(match tries {
-            PinTries::Blocked => {
-                "unblock the PIN with the token's own tool and its SO PIN or PUK".into()
-            }
+            PinTries::Blocked => unblock(self.name()),
             _ => format!("{}{spend}  # with the right old PIN", self.again()),
         })
     }
@@ -133,6 +123,23 @@ impl Token {
         if !kept && let Err(error) = monitor.forget(self.name()).await {
             tracing::warn!(token = self.name(), %error, "the monitor may still keep the old PIN");
         }
+    }
+
+    /// Notes that the PIN is another one: the next worker must not spend a try on what the file held
+    /// until now.
+    pub(super) fn outdate(&self, markers: &MarkerFile, marker: &mut Marker) -> io::Result<()> {
+        let file = self.settings.pin_file.as_deref();
+        marker.outdated = file
+            .and_then(|path| source_identity(path).ok())
+            .map(Source::from);
+        marker.outcome = TryOutcome::Accepted;
+        marker.refusals = 0;
+        let kept = match marker.outdated {
+            Some(_) => markers.write(marker),
+            None => markers.clear(),
+        };
+        self.say_what_is_outdated(marker);
+        kept
     }
 
     /// Says where the old PIN still is.

@@ -53,8 +53,8 @@ impl Session<'_> {
                 .into());
             }
             if key.is_keywards() {
-                return Err(BackendError::Exists(format!(
-                    "{slot}: the slot has a key that is keyward's already; a rescan finds it"
+                return Err(BackendError::PlaceTaken(format!(
+                    "the key in slot {slot} of the card is keyward's already; `keyward token rescan` finds it"
                 ))
                 .into());
             }

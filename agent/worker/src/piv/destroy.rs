@@ -29,10 +29,14 @@ impl Session<'_> {
                 }
                 found => found?,
             };
+            let adopted = (self.place.as_ref()).map_or(key.is_adopted(), |place| place.adopted);
+            // Without Yubico's extensions there is no note of it: the registry alone knows it.
+            if adopted && card.version.is_none() {
+                return Ok(Destroyed::Removed);
+            }
             piv.manage(card)?;
             card.progress = Progress::Key;
             cache.forget(key.slot);
-            let adopted = (self.place.as_ref()).map_or(key.is_adopted(), |place| place.adopted);
             if adopted {
                 // Another program has put it there, and may use it still.
                 card.remove_object(key.slot.note())?;

@@ -83,9 +83,9 @@ impl Session<'_> {
         if let Some(slot) = choice.slot {
             return match is_free(&cache.content(card, slot)?) {
                 true => Ok(slot),
-                false => Err(BackendError::Exists(format!(
-                    "{slot} of the card: the slot has a key, which keyward does not overwrite; \
-                     `keyward key adopt` uses it, and `ykman piv keys delete {slot}` frees the slot for good"
+                false => Err(BackendError::PlaceTaken(format!(
+                    "slot {slot} of the card has a key, which keyward does not overwrite; `ykman piv keys delete \
+                     {slot}` frees it for good (from firmware 5.7 on)"
                 ))
                 .into()),
             };

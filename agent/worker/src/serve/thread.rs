@@ -148,7 +148,11 @@ impl<B: Backend + 'static> Shared<B> {
                 changed.map(Outcome::Token)
             }
             Work::ChangePuk(change) => self.backend.change_puk(&change).map(Outcome::Token),
-            Work::UnblockPin(unblock) => self.backend.unblock_pin(&unblock).map(Outcome::Token),
+            Work::UnblockPin(unblock) => {
+                // What is kept is the old one, also where the outcome is not known.
+                self.credentials.forget();
+                self.backend.unblock_pin(&unblock).map(Outcome::Token)
+            }
             Work::NewManagementKey => self.backend.new_management_key().map(Outcome::Token),
             Work::Reset => {
                 self.credentials.forget();
@@ -251,6 +255,7 @@ fn is_harmless(error: &BackendError) -> bool {
             | BackendError::KeyNotFound
             | BackendError::KeyChanged(_)
             | BackendError::Exists(_)
+            | BackendError::PlaceTaken(_)
             | BackendError::KeyUnsafe(_)
             | BackendError::TokenFull
             | BackendError::PcrMismatch(_)

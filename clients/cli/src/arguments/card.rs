@@ -51,7 +51,7 @@ that is printed on the card, and once more.")]
 pub(crate) struct ResetToken {
     /// The token
     pub(crate) token: String,
-    /// The card's serial number, instead of being asked for it
+    /// The card's serial number; with --yes it is not asked for
     #[arg(long, value_name = "NUMBER")]
     pub(crate) serial: Option<String>,
     /// Don't ask

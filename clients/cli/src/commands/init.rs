@@ -69,6 +69,15 @@ pub(super) fn init(init: Init) -> Result<(), Error> {
     let owner = places.owner.or(make_user.then_some(NOBODY));
     let worker = Worker::find(init.worker.clone(), init.best_effort, owner)?;
     let choice = choose(&init, &places, &worker)?;
+    if let Choice::Card(card) = &choice
+        && let Some(there) = config::token_of_card(before.as_deref(), card.serial())
+    {
+        return Err(Error::usage(format!(
+            "{} has this card already, as token {there}",
+            places.config().display()
+        ))
+        .hint("keyward token --help  # what can be changed of it"));
+    }
     let name = name(&init, &choice, before.as_deref());
     let ready = ready(&init, &places, choice, name)?;
     let section = ready.section(&init).text();
@@ -351,8 +360,7 @@ fn check_pin(pin: &SecretBytes, owner: &str) -> Result<(), Error> {
 
 /// Asks whether to go on; what is not a yes is a no.
 fn confirm(question: &str) -> Result<bool, Error> {
-    let typed = pin::ask_line(&format!("{question} [y/N] "))?;
-    Ok(matches!(typed.to_ascii_lowercase().as_str(), "y" | "yes"))
+    pin::agrees(&format!("{question} [y/N] "))
 }
 
 /// Makes the system agent's user, as the package's sysusers.d says.

@@ -105,7 +105,7 @@ fn left(key: &operation::KeyDescription) -> String {
         if let Ok(card) = place.locator.parse::<PivLocator>() {
             let slot = card.slot;
             return card.adopted.then(|| format!(
-                "keyward has forgotten the key, which stays in {} in slot {slot:02x}; to remove it: ykman piv keys delete {slot:02x}\n",
+                "keyward has forgotten the key, which stays in {} in slot {slot:02x}; to remove it, from firmware 5.7 on: ykman piv keys delete {slot:02x}\n",
                 plain(&place.token),
             ));
         }

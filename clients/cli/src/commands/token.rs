@@ -95,10 +95,8 @@ pub(super) fn change_pin(change: ChangePin) -> Result<(), Error> {
             "keyward token change-pin",
         )?,
     };
-    let old = match &change.old_pin_file {
-        Some(file) => io::read_secret(file, pin::LONGEST)?,
-        None => pin::ask(&plain(&format!("PIN of token {name} as it is: ")), HINT)?,
-    };
+    let prompt = format!("PIN of token {name} as it is: ");
+    let old = card::given(change.old_pin_file.as_deref(), &prompt, HINT)?;
     let new = card::twice(change.new_pin_file.as_deref(), "New PIN", HINT)?;
     let unnamed = change.token.is_none();
     let changed = agent.call(operation::ChangePin {

@@ -89,6 +89,7 @@ impl With<'_> {
             purpose: key.purpose,
             key_type: key.key_type,
             known: Known::Public(public),
+            place: None,
         };
         if !self.proven(token, claim).await? {
             return Ok(Some(UNPROVEN.into()));
@@ -131,6 +132,7 @@ impl With<'_> {
                 purpose: found.purpose,
                 key_type,
                 known: Known::Public(public),
+                place: None,
             };
             if !self.proven(token, claim).await? {
                 return Ok(Some(UNPROVEN.into()));

@@ -176,6 +176,19 @@ pub(super) fn free_name(text: Option<&str>, wanted: &str) -> String {
     names.find(is_free).unwrap_or_else(|| wanted.to_owned())
 }
 
+/// The token that the file has of a card already.
+pub(super) fn token_of_card(text: Option<&str>, serial: Option<u32>) -> Option<String> {
+    let table: Table = text?.parse().ok()?;
+    let tokens = table.get("token")?.as_table()?;
+    let wanted = serial.map(|serial| Value::Integer(serial.into()));
+    let is_it = |token: &Value| {
+        token.get("kind").and_then(Value::as_str) == Some("piv")
+            && token.get("serial") == wanted.as_ref()
+    };
+    let mut names = tokens.iter().filter(|(_, token)| is_it(token));
+    names.next().map(|(name, _)| name.clone())
+}
+
 /// Has keywardd check a file; nothing where there is no keywardd.
 pub(super) fn check(path: &Path) -> Result<(), Error> {
     let Some(keywardd) = program("keywardd") else {
@@ -244,7 +257,12 @@ mod tests {
     #[test]
     fn a_name_that_is_taken_gets_a_number() {
         assert_eq!(free_name(None, "yubikey"), "yubikey");
-        let there = "[token.yubikey]\nkind = 'piv'\n[token.yubikey-2]\nkind = 'piv'";
+        let there = "[token.yubikey]\nkind = 'piv'\nserial = 7\n[token.yubikey-2]\nkind = 'piv'";
+        let of = |serial| token_of_card(Some(there), serial);
+        assert_eq!(of(Some(7)).as_deref(), Some("yubikey"));
+        assert_eq!(of(None).as_deref(), Some("yubikey-2"));
+        assert_eq!(of(Some(8)), None);
+        assert_eq!(token_of_card(None, Some(7)), None);
         assert_eq!(free_name(Some(there), "yubikey"), "yubikey-3");
         assert_eq!(free_name(Some(there), "card"), "card");
     }

@@ -290,6 +290,9 @@ impl Making {
     fn card(&mut self, new: &NewCard<'_>, worker: &Worker) -> Result<Replaced, Error> {
         if let (Some(path), Some(pin)) = (&new.pin_file, &new.secrets.new_pin) {
             self.pin_file(path, pin)?;
+            // From here on the card may have that PIN, and nobody else has it: it stays, whatever comes.
+            self.things
+                .retain(|thing| !matches!(thing, Thing::File(other) if other == path));
         }
         let card = new.card;
         let done = worker.init_card(
@@ -298,12 +301,6 @@ impl Making {
             &new.secrets,
             &card.environment,
         );
-        if done.is_err() && new.pin_file.is_some() {
-            // The card may have that PIN by now, and nobody else has it.
-            self.things.retain(
-                |thing| !matches!(thing, Thing::File(path) if Some(path) == new.pin_file.as_ref()),
-            );
-        }
         done.map_err(|why| {
             Error::new(Exit::Token, "the card was not set up wholly")
                 .cause(why)

@@ -77,16 +77,28 @@ pub(in crate::commands) fn reset(reset: ResetToken) -> Result<(), Error> {
     }
     let mut agent = connect()?;
     let serial = match reset.serial {
-        Some(serial) => serial,
-        None => {
+        // With `--yes` that is a person's word, without it there is a question still.
+        Some(serial) if reset.yes => serial,
+        given => {
             let tokens = agent.call(Status {})?.tokens;
             let known = tokens.iter().find(|token| token.name == reset.token);
             let identity = known.and_then(|token| token.identity.as_deref());
-            pin::ask_line(&format!(
-                "This destroys every key and certificate on token {name} ({}), whoever made them, for good.\n\
-                 Type the serial number of the card to go on: ",
+            let what = format!(
+                "This destroys every key and certificate on token {name} ({}), whoever made them, for good.\n",
                 plain(identity.unwrap_or("it is not there")),
-            ))?
+            );
+            let typed = pin::ask_line(&format!(
+                "{what}Type the serial number of the card to go on: "
+            ))?;
+            match given {
+                Some(given) if given != typed => {
+                    return Err(Error::new(
+                        Exit::Negative,
+                        "not reset: that is not the number of --serial",
+                    ));
+                }
+                _ => typed,
+            }
         }
     };
     if !reset.yes && !pin::agrees("Reset it now? There is no way back. [y/N] ")? {
@@ -100,7 +112,7 @@ pub(in crate::commands) fn reset(reset: ResetToken) -> Result<(), Error> {
 }
 
 /// From a file, or else from a person.
-fn given(file: Option<&Path>, prompt: &str, hint: &str) -> Result<SecretBytes, Error> {
+pub(super) fn given(file: Option<&Path>, prompt: &str, hint: &str) -> Result<SecretBytes, Error> {
     match file {
         Some(file) => io::read_secret(file, pin::LONGEST),
         None => pin::ask(&plain(prompt), hint),
