@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     env,
+    ffi::OsStr,
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
@@ -22,7 +23,7 @@ use keyward_protocol::{
 };
 use keyward_sys::fd::{receive_blocking, send_blocking, seqpacket_pair};
 
-use crate::{FaultModule, PivToken, SoftHsm, TpmToken, wait_for};
+use crate::{CardToken, FaultModule, PivToken, SoftHsm, TpmToken, wait_for};
 
 /// What the worker's token is called in its configuration.
 pub const TOKEN: &str = "test";
@@ -158,7 +159,7 @@ impl Worker {
     #[must_use]
     #[track_caller]
     pub fn start_tpm(token: &TpmToken) -> Self {
-        Self::spawn("tpm", [], &start_of_tpm(token))
+        Self::spawn("tpm", [("", ""); 0], &start_of_tpm(token))
     }
 
     /// Starts a worker for the only card behind a gate.
@@ -181,10 +182,21 @@ impl Worker {
         Self::spawn("piv", token.environment(), start)
     }
 
+    /// Starts a worker of its own for a card of a site.
+    ///
+    /// # Panics
+    /// If it can't be started.
+    #[must_use]
+    #[track_caller]
+    pub fn start_piv_of(card: &CardToken) -> Self {
+        let start = start_of_piv(Some(card.card().serial()), None);
+        Self::spawn("piv", card.rig().environment(), &start)
+    }
+
     #[track_caller]
     fn spawn(
         kind: &str,
-        environment: impl IntoIterator<Item = (&'static str, PathBuf)>,
+        environment: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
         start: &Start,
     ) -> Self {
         let (socket, theirs) = seqpacket_pair().expect("a socket pair");

@@ -79,6 +79,10 @@ pub enum BackendError {
     #[n(23)]
     #[error("{0}")]
     PlaceTaken(#[n(0)] String),
+    /// Another program has the token for itself: nothing was done, and a spare may have the key.
+    #[n(24)]
+    #[error("{0}")]
+    Held(#[n(0)] String),
     /// The key is bound to PCRs, and these have other values now than were approved.
     #[n(18)]
     #[error("the machine's {0} not what the key was bound to")]

@@ -348,6 +348,10 @@ fn a_process_is_told_by_its_executable_its_hash_and_its_parents() {
 fn a_process_that_has_ended_is_gone_and_its_pid_tells_nothing() {
     with_client(async |client| {
         let worker = client.start_worker("main").await.unwrap();
+        // Once it has sent something back it is the program that it is going to be.
+        receive(&worker);
+        keyward_sys::fd::send_blocking(worker.socket.as_fd(), b"x").unwrap();
+        receive(&worker);
         let program = client
             .identify(worker.pid, Some(worker.pidfd.as_fd()))
             .await

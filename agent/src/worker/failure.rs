@@ -18,6 +18,8 @@ pub(crate) fn failure_of(token: &str, error: BackendError) -> Failure {
         E::PinSource(_) => Failure::new(ErrorCode::TokenLocked, text)
             .hint(format!("keyward unlock {token}  # or mend the file")),
         E::TokenAbsent(_) => Failure::new(ErrorCode::TokenAbsent, text).hint("keyward status"),
+        // For the client as good as absent, and for the agent only for now.
+        E::Held(_) => Failure::new(ErrorCode::TokenAbsent, text).hint("keyward doctor"),
         E::TokenChanged(_) => Failure::new(ErrorCode::TokenChanged, text)
             .hint(format!("keyward token accept {token}")),
         E::KeyChanged(_) => Failure::new(ErrorCode::NotFound, text).hint("keyward status"),

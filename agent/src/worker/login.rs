@@ -363,6 +363,7 @@ fn spent_nothing(error: &BackendError) -> bool {
             | BackendError::TokenAbsent(_)
             | BackendError::TokenChanged(_)
             | BackendError::Busy(_)
+            | BackendError::Held(_)
             | BackendError::LastTry
     )
 }

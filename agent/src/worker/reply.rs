@@ -63,6 +63,7 @@ fn words(error: &mut BackendError) -> Option<&mut String> {
         | E::KeyChanged(text)
         | E::KeyUnsafe(text)
         | E::PlaceTaken(text)
+        | E::Held(text)
         | E::MechanismInvalid(text)
         | E::Invalid(text)
         | E::Busy(text)

@@ -147,6 +147,8 @@ async fn attend(
                     enrolment.ready(token).await;
                 }
             }
+            // For now it can't be used, and nobody says when that ends.
+            Err(BackendError::Held(why)) => token.enter(State::Absent(why)),
             // The state says so already.
             Err(BackendError::TokenAbsent(_) | BackendError::TokenChanged(_)) => {}
             Err(error) => return error.to_string(),

@@ -1,6 +1,7 @@
 //! PIV cards behind keywardd: virtual ones in the readers of a real pcscd.
 
 mod chaos;
+mod foreign;
 mod hot_plug;
 mod keys;
 mod management;

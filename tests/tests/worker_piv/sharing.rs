@@ -111,7 +111,7 @@ fn a_card_that_another_program_holds_is_said_to_be_held_and_by_what_it_is_freed(
     let holder = Holder::new(&rig.token);
     let held = rig.sign(&key);
     assert!(
-        matches!(&held, Err(BackendError::Busy(why)) if why.contains("pcsc-shared")),
+        matches!(&held, Err(BackendError::Held(why)) if why.contains("pcsc-shared")),
         "{held:?}"
     );
     drop(holder);

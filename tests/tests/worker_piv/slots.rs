@@ -22,7 +22,7 @@ fn a_slot_that_has_a_key_is_never_overwritten() {
     let key = rig.make(KeyType::P256, Some(choice)).unwrap();
     let second = rig.make(KeyType::P256, Some(choice));
     assert!(
-        matches!(&second, Err(BackendError::Exists(why)) if why.contains("9a")),
+        matches!(&second, Err(BackendError::PlaceTaken(why)) if why.contains("9a")),
         "{second:?}"
     );
     rig.sign(&key).unwrap();
@@ -124,7 +124,10 @@ fn a_key_of_another_program_is_taken_over() {
     rig.sign(&key).unwrap();
     rig.sign_by_note(&key).unwrap();
     let again = rig.worker.call(adopt("9a", KeyType::Rsa2048));
-    assert!(matches!(again, Outcome::Failed(BackendError::Exists(_))));
+    assert!(matches!(
+        again,
+        Outcome::Failed(BackendError::PlaceTaken(_))
+    ));
     // Keyward forgets it, and leaves it to whoever has put it there.
     assert_eq!(rig.worker.call(Work::Destroy(id)), Outcome::Done);
     assert_eq!(rig.worker.call(Work::Inspect(id)), Outcome::Key(None));

@@ -3,14 +3,19 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, Mode, flock};
+use rustix::fs::{FlockOperation, Mode, fchmod, flock};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
+};
 
 /// The longest path that fits into a `sockaddr_un` with its final zero (unix(7)).
 const LONGEST: usize = 107;
+/// How many connections wait until they are accepted; the kernel takes no more than net.core.somaxconn.
+const BACKLOG: i32 = 4096;
 
 /// Why the agent can't listen.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +106,7 @@ impl Listeners {
         self.file.as_ref()?.path.parent()
     }
 
-    /// Makes the socket. To be called before any thread: it sets the umask for a moment.
+    /// Makes the socket.
     ///
     /// # Errors
     /// See [`SocketError`]; nothing of others was touched.
@@ -115,17 +120,30 @@ impl Listeners {
         prepare_folder(folder)?;
         let lock = lock(path)?;
         remove_stale(path)?;
-        let umask = rustix::process::umask(Mode::from_raw_mode(!mode & 0o777));
-        let bound = UnixListener::bind(path);
-        rustix::process::umask(umask);
         Ok(Self {
-            listener: bound.map_err(at(path))?,
+            listener: listen_at(path, mode).map_err(at(path))?,
             file: Some(SocketFile {
                 path: path.to_owned(),
                 _lock: lock,
             }),
         })
     }
+}
+
+/// Linux makes the file with the mode that the socket has before it is bound, less the umask (unix(7)).
+fn listen_at(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    let socket = socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    fchmod(&socket, Mode::from_raw_mode(mode))?;
+    bind(&socket, &SocketAddrUnix::new(path)?)?;
+    // What the umask has taken.
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    listen(&socket, BACKLOG)?;
+    Ok(UnixListener::from(socket))
 }
 
 /// Makes the folder if it is not there, and checks that nobody else can write to it.
@@ -198,8 +216,6 @@ fn at(path: &Path) -> impl Fn(io::Error) -> SocketError {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]

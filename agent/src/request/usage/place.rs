@@ -1,13 +1,18 @@
 //! On which token a version is used: the nearest of its placements, and the next where that fails.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use keyward_backend::message::{Outcome, Work};
 use keyward_protocol::{ErrorCode, Failure};
+use tokio::time::Instant;
 
 use crate::registry::Version;
 use crate::request::{Entry, With};
 use crate::worker::{Ask, Token};
+
+/// After which time a token that was there and could not be used is tried again by who waits for it.
+const SOON: Duration = Duration::from_millis(500);
 
 /// When a use that failed on one token is done on the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,9 +70,12 @@ impl With<'_> {
             if !self.waits || !tried.as_ref().err().is_some_and(absent) {
                 return tried;
             }
-            if tokio::time::timeout_at(self.deadline, moved).await.is_err() {
+            if Instant::now() >= self.deadline {
                 return tried;
             }
+            // That another program lets a card go, nobody says.
+            let soon = Instant::now().checked_add(SOON).unwrap_or(self.deadline);
+            let _ = tokio::time::timeout_at(soon.min(self.deadline), moved).await;
         }
     }
 

@@ -22,13 +22,15 @@ impl Token {
                 let serial = report.identity.serial.clone();
                 let locked = report.login_required && !report.logged_in;
                 *self.report.borrow_mut() = Some(report);
-                if locked {
-                    self.enter(State::Locked(None));
-                }
-                match new_pin {
+                let forgotten = match new_pin {
                     true => self.forget_pin(&serial, monitor).await,
                     false => Ok(()),
+                };
+                if locked {
+                    let note = self.note.borrow().clone().filter(|_| new_pin);
+                    self.enter(State::Locked(note));
                 }
+                forgotten
             }
             Ok(Outcome::Failed(error)) if about_puk => Err(self.of_puk(error)),
             Ok(Outcome::Failed(error)) => Err(failure_of(self.name(), error)),

@@ -155,8 +155,7 @@ pub(super) fn way_error(error: pcsc::Error, progress: Progress) -> BackendError 
 /// A card that another program has for itself. Which one, pcscd does not say, and what could be seen
 /// of other processes is outside the sandbox.
 pub(super) fn held(reader: &str) -> BackendError {
-    // As good as absent: nothing was done, and a spare may have the key.
-    BackendError::TokenAbsent(format!(
+    BackendError::Held(format!(
         "another program, such as scdaemon of GnuPG, has the card in {reader} for itself; write \
          `pcsc-shared` into ~/.gnupg/scdaemon.conf and type `gpgconf --kill scdaemon`"
     ))
@@ -180,6 +179,6 @@ mod tests {
     #[test]
     fn a_card_that_is_held_says_what_helps() {
         let held = way_error(pcsc::Error::SharingViolation, Progress::Nothing);
-        assert!(matches!(held, BackendError::TokenAbsent(why) if why.contains("pcsc-shared")));
+        assert!(matches!(held, BackendError::Held(why) if why.contains("pcsc-shared")));
     }
 }

@@ -99,9 +99,8 @@ impl Keeper {
         *self.lock() = Held::default();
     }
 
-    /// Ends the login with a PIN that the card has refused.
+    /// Notes a PIN that the card has refused.
     fn refuse(&self, pin: &SecretBytes, left: Option<u8>) {
-        self.forget();
         self.lock().refused = Some((SecretBytes::copy_from(pin.expose()), left));
     }
 
@@ -345,6 +344,7 @@ impl Piv {
         if let Err(Failure::Answer(BackendError::PinIncorrect | BackendError::PinBlocked)) =
             verified
         {
+            self.pins.forget();
             self.pins.refuse(pin, card.tries().ok().flatten());
         }
         verified

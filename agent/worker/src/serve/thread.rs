@@ -256,6 +256,7 @@ fn is_harmless(error: &BackendError) -> bool {
             | BackendError::KeyChanged(_)
             | BackendError::Exists(_)
             | BackendError::PlaceTaken(_)
+            | BackendError::Held(_)
             | BackendError::KeyUnsafe(_)
             | BackendError::TokenFull
             | BackendError::PcrMismatch(_)

@@ -36,7 +36,7 @@ fn describe(daemon: &Daemon, key: &str) -> KeyDescription {
 
 /// Has a card do what yubico-piv-tool is told.
 #[track_caller]
-fn yubico(card: &CardToken, arguments: &[&str]) -> Vec<u8> {
+pub(super) fn yubico(card: &CardToken, arguments: &[&str]) -> Vec<u8> {
     let mut tool = card.rig().command("yubico-piv-tool");
     let output = tool.args(arguments).output();
     let output = output.expect("yubico-piv-tool runs; `make test` installs it");

@@ -189,8 +189,10 @@ fn a_reset_destroys_the_keys_of_that_card_alone_and_says_so() {
     let destroyed = |key: &KeyDescription| {
         let found = records
             .iter()
-            .find(|r| r["op"] == "destroy" && r["key"] == key.id.as_str() && r["token"] == CARD);
-        found.is_some_and(|r| r["detail"].as_str().is_some_and(|d| d.contains("reset")))
+            .filter(|r| r["op"] == "reset-token" && r["key"] == key.id.as_str())
+            .filter(|r| r["token"] == CARD);
+        let kinds: Vec<_> = found.map(|r| r["kind"].as_str().expect("a text")).collect();
+        kinds == ["manage-intent", "manage-outcome"]
     };
     assert!(destroyed(&lost) && destroyed(&kept), "{records:#?}");
     // It is a card from the factory: the PIN is the one that the file has.
@@ -202,4 +204,38 @@ fn a_reset_destroys_the_keys_of_that_card_alone_and_says_so() {
     };
     daemon.client().call(again).expect("a key");
     sign_once(&daemon, "again").expect("a signature");
+}
+
+#[test]
+fn the_pin_of_before_is_not_sent_after_a_new_one_was_given_by_the_puk() {
+    let mut daemon = one_card(TokenSetup::piv(CARD));
+    daemon.create_signer("k");
+    let (puk, new) = (file(&daemon, "puk", PUK), file(&daemon, "new", NEW_PIN));
+    let unblock = [
+        "token",
+        "unblock-pin",
+        "--puk-file",
+        &puk,
+        "--new-pin-file",
+        &new,
+    ];
+    daemon.cli(&unblock);
+    let sent = daemon.card(CARD).pins_sent();
+    let told = daemon.token(CARD).problem.unwrap_or_default();
+    assert!(told.contains("may still hold the old one"), "{told}");
+    daemon.card(CARD).remove();
+    daemon.wait_for_token(CARD, LoginState::Absent);
+    daemon.card(CARD).insert();
+    daemon.wait_for_token(CARD, LoginState::Locked);
+    daemon.terminate();
+    daemon.start_again();
+    daemon.wait_for_token(CARD, LoginState::Locked);
+    assert_eq!(
+        daemon.card(CARD).pins_sent(),
+        sent,
+        "the file has the old one"
+    );
+    unlock(&daemon, NEW_PIN).expect("the new one");
+    sign_once(&daemon, "k").expect("a signature");
+    assert_sound(&daemon, CARD);
 }

@@ -36,6 +36,22 @@ fn fifty_turns_with_another_application_take_one_typed_pin() {
 }
 
 #[test]
+fn the_right_pin_is_sent_behind_two_wrong_ones_while_the_card_has_tries() {
+    let daemon = typed("");
+    daemon.create_signer("k");
+    daemon.client().call(Lock { token: None }).expect("locked");
+    for _ in 0..3 {
+        // The second and third are known to be wrong, and cost nothing.
+        let failure = refused(unlock(&daemon, "000000"));
+        assert_eq!(failure.code, ErrorCode::PinIncorrect, "{failure}");
+    }
+    assert_eq!(daemon.card(CARD).card().pin_tries(), 2);
+    unlock(&daemon, PIV_PIN).expect("the right one");
+    sign_once(&daemon, "k").expect("a signature");
+    assert_sound(&daemon, CARD);
+}
+
+#[test]
 fn a_login_ends_when_its_time_is_over() {
     let daemon = typed("pin_timeout = \"2s\"");
     daemon.create_signer("k");

@@ -28,7 +28,7 @@ fn a_card_that_another_program_holds_is_waited_for_then_said_to_be_held_and_used
     let mut other = daemon.card(CARD).other_program();
     other.connect(Share::Exclusive).expect("the card is free");
     let failure = refused(sign_once(&daemon, "k"));
-    assert_eq!(failure.code, ErrorCode::Busy, "{failure}");
+    assert_eq!(failure.code, ErrorCode::TokenAbsent, "{failure}");
     for word in ["scdaemon", "pcsc-shared", "gpgconf --kill scdaemon"] {
         assert!(failure.message.contains(word), "{failure}");
     }

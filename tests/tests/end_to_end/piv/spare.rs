@@ -4,7 +4,7 @@ use keyward_client::protocol::{
     ErrorCode,
     operation::{Ecdh, GetPublicKey},
 };
-use keyward_tests::request::refused;
+use keyward_tests::{piv::Share, request::refused};
 
 use super::*;
 
@@ -71,6 +71,18 @@ fn a_card_that_is_pulled_between_uses_or_before_its_key_is_used_is_replaced_by_t
         .expect("a record");
     assert_eq!(last["token"], "b");
     assert!(last["detail"].as_str().is_some_and(|d| d.contains("on a")));
+}
+
+#[test]
+fn a_card_that_another_program_holds_is_replaced_by_the_spare() {
+    let daemon = two_cards();
+    import(&daemon, "k", Purpose::Sign, &["a", "b"]);
+    let proved = uses(&daemon, "b");
+    let mut other = daemon.card("a").other_program();
+    other.connect(Share::Exclusive).expect("the card is free");
+    sign_once(&daemon, "k").expect("from the spare");
+    assert_eq!(uses(&daemon, "b") - proved, 1);
+    other.disconnect().expect("it was connected");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::process::{Child, Stdio};
 
 use keyward_client::protocol::ErrorCode;
-use keyward_tests::{process::pid, request::refused};
+use keyward_tests::{piv::Share, process::pid, request::refused};
 use rustix::process::{Signal, kill_process};
 
 use super::*;
@@ -130,4 +130,36 @@ fn a_wait_ends_by_an_interrupt() {
         uses,
         "nothing was signed"
     );
+}
+
+#[test]
+fn a_command_that_waits_goes_on_when_another_program_lets_the_card_go() {
+    let daemon = one_card(TokenSetup::piv(CARD));
+    daemon.create_signer("k");
+    let mut other = daemon.card(CARD).other_program();
+    other.connect(Share::Exclusive).expect("the card is free");
+    let failure = refused(sign_once(&daemon, "k"));
+    assert_eq!(failure.code, ErrorCode::TokenAbsent, "{failure}");
+    let mut child = signing(&daemon, "60");
+    wait_until_asked(&daemon, &mut child);
+    other.disconnect().expect("it was connected");
+    let output = child.wait_with_output().expect("its output");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}\n{}", daemon.stderr());
+    assert_sound(&daemon, CARD);
+}
+
+#[test]
+fn a_command_that_waits_at_the_start_of_the_agent_goes_on_when_the_card_comes() {
+    let mut daemon = without_its_card(Pin::File);
+    daemon.terminate();
+    daemon.start_again();
+    let mut child = signing(&daemon, "60");
+    wait_until_asked(&daemon, &mut child);
+    daemon.wait_for_token(CARD, LoginState::Absent);
+    assert!(child.try_wait().expect("a child").is_none());
+    daemon.card(CARD).insert();
+    let output = child.wait_with_output().expect("its output");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}\n{}", daemon.stderr());
 }

@@ -67,6 +67,9 @@ fn a_refused_pin_is_known_until_another_is_taken() {
     let left = Some(2);
     keeper.keep(&right);
     keeper.refuse(&wrong, left);
+    // That it was typed for a change ends no login.
+    assert!(keeper.is_held());
+    keeper.forget();
     assert!(!keeper.is_held());
     assert!(keeper.was_refused(&wrong, left) && !keeper.was_refused(&right, left));
     keeper.keep(&right);
