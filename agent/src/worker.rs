@@ -301,6 +301,12 @@ impl Token {
         self.report.borrow().clone()
     }
 
+    /// Whether another program can put a key in the place of another, and nobody sees it.
+    pub(crate) fn hides_keys(&self) -> bool {
+        let report = self.report.borrow();
+        report.as_ref().is_some_and(|report| report.hides_keys)
+    }
+
     /// How many requests wait or are under way.
     pub fn pending(&self) -> usize {
         let under_way = self.link.borrow().as_ref().map_or(0, |l| l.under_way());

@@ -267,6 +267,7 @@ fn packets() -> Vec<(String, Vec<u8>)> {
         }],
         lockout_seconds: Some(1000),
         warnings: vec!["its PIN is the one of the factory".into()],
+        hides_keys: true,
     };
     let key = KeyReport {
         public: Some(CoseKey::Ed25519 { x: [3; 32] }),

@@ -99,6 +99,10 @@ pub struct TokenReport {
     /// What a person should change about it, each with what to type.
     #[n(9)]
     pub warnings: Vec<String>,
+    /// Whether the token does not show its keys, so that another program can put one in the place of
+    /// another unseen: each signature is looked at then.
+    #[n(10)]
+    pub hides_keys: bool,
 }
 
 /// A protection of the worker's process.

@@ -28,8 +28,7 @@ pub(crate) fn failure_of(token: &str, error: BackendError) -> Failure {
         E::Exists(_) => {
             Failure::new(ErrorCode::Exists, text).hint(format!("keyward token rescan {token}"))
         }
-        E::PlaceTaken(_) => Failure::new(ErrorCode::Exists, text)
-            .hint("keyward key adopt NAME --at SLOT --purpose PURPOSE  # uses the key that is there"),
+        E::PlaceTaken(_) => Failure::new(ErrorCode::Exists, text).hint("keyward key list"),
         E::KeyUnsafe(_) => Failure::new(ErrorCode::TokenFailed, text),
         E::MechanismInvalid(_) => Failure::new(ErrorCode::MechanismInvalid, text),
         E::Invalid(_) => Failure::new(ErrorCode::Invalid, text),

@@ -86,6 +86,7 @@ mod tests {
             protections: Vec::new(),
             lockout_seconds: None,
             warnings: Vec::new(),
+            hides_keys: false,
         };
         assert!(blocked("chip", &report).hint.unwrap().contains("PUK"));
         report.lockout_seconds = Some(77);

@@ -148,7 +148,9 @@ pub(crate) fn judge(
     if refused && source != Source::Person && marker.source == source {
         return Err(Withheld::RefusedBefore);
     }
-    if tries != PinTries::Several && marker.refusals >= MOST_REFUSALS {
+    // A person sees what was refused; what nobody types is not sent on and on.
+    let counts = tries == PinTries::Several && source == Source::Person;
+    if !counts && marker.refusals >= MOST_REFUSALS {
         return Err(Withheld::TooManyRefusals);
     }
     Ok(())
@@ -284,6 +286,10 @@ mod tests {
             assert_eq!(judge(tries, Source::Person), Err(Withheld::TooManyRefusals));
         }
         assert_eq!(judge(PinTries::Several, Source::Person), Ok(()));
+        assert_eq!(
+            judge(PinTries::Several, FILE),
+            Err(Withheld::TooManyRefusals)
+        );
         assert_eq!(
             judge(PinTries::Final, Source::Person),
             Err(Withheld::LastTry)

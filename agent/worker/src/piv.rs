@@ -151,6 +151,7 @@ impl Piv {
             protections: self.protections.clone(),
             lockout_seconds: None,
             warnings: init::warnings(card)?,
+            hides_keys: !card.version.is_some_and(Version::has_metadata),
         })
     }
 }

@@ -227,6 +227,7 @@ impl Tpm {
             protections: self.protections.clone(),
             lockout_seconds: state.lockout.and_then(|lockout| lockout.seconds_left()),
             warnings: Vec::new(),
+            hides_keys: false,
         })
     }
 

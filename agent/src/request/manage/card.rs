@@ -94,13 +94,16 @@ impl With<'_> {
             .collect::<Result<Vec<_>, _>>()?;
         let mut ending = self.intend_losses(token, &lost).await?;
         entry.note(&format!("{} keys are on it", lost.len()));
-        intend(agent, self.origin, RESET, entry).await?;
+        if let Err(failure) = intend(agent, self.origin, RESET, entry).await {
+            for (own, intent) in ending {
+                self.end_loss(&own, intent, Became::Failed(failure.code));
+            }
+            return Err(failure);
+        }
         if let Err(failure) = self.manage(token, Work::Reset).await {
             // What may be gone, the agent looks for when the card can be asked.
-            let unknown = matches!(
-                failure.code,
-                ErrorCode::TokenFailed | ErrorCode::TokenAbsent
-            );
+            // A card that is absent or held was so before anything was sent.
+            let unknown = failure.code == ErrorCode::TokenFailed;
             for (own, intent) in ending {
                 match unknown {
                     true => keep_open(agent, intent),
@@ -115,15 +118,25 @@ impl With<'_> {
             .into_iter()
             .filter(|(key, _)| !lost.iter().any(|(other, _)| other.id == key.id));
         let newer: Vec<_> = newer.collect();
-        ending.extend(self.intend_losses(token, &newer).await?);
+        let mut failed = None;
+        match self.intend_losses(token, &newer).await {
+            Ok(more) => ending.extend(more),
+            Err(failure) => failed = Some(failure),
+        }
         for ((key, newest), (own, intent)) in lost.iter().chain(&newer).zip(ending) {
             let destroyed =
                 (agent.registry.borrow_mut()).destroy_on(key.id, &[token.name()], *newest);
-            destroyed.map_err(|error| registry_failed(&error))?;
-            self.end_loss(&own, intent, Became::Ok);
+            match destroyed {
+                Ok(_) => self.end_loss(&own, intent, Became::Ok),
+                // The card has it no more: that is entered as soon as it can be.
+                Err(error) => {
+                    failed.get_or_insert_with(|| registry_failed(&error));
+                    keep_open(agent, intent);
+                }
+            }
         }
         entry.registry = Some(mark(agent));
-        Ok(Done {})
+        failed.map_or(Ok(Done {}), Err)
     }
 
     /// An intent for each key that a reset takes from the card, so that each loss can be entered also

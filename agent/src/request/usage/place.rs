@@ -54,28 +54,39 @@ impl With<'_> {
         check: impl Fn(&Token, Outcome) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         entry.version = Some(version.id);
+        let mut before: Option<(Failure, Option<String>)> = None;
         loop {
-            let moved = self.agent.events.moved();
             if self.waits {
                 self.wait_for_token(version).await?;
             }
+            let detail = entry.detail.clone();
             let tried = (self.each_token(version, repeat, entry, &mut work, &check)).await;
-            let absent = |failure: &Failure| {
-                matches!(
-                    failure.code,
-                    ErrorCode::TokenAbsent | ErrorCode::TokenLocked
-                )
+            let failure = match tried {
+                Err(failure) if self.waits => failure,
+                tried => return tried,
             };
-            // It was there or unlocked only as far as was known: nothing was done.
-            if !self.waits || !tried.as_ref().err().is_some_and(absent) {
-                return tried;
-            }
-            if Instant::now() >= self.deadline {
-                return tried;
+            match (failure.code, before.take()) {
+                // It was there or unlocked only as far as was known: nothing was done.
+                (ErrorCode::TokenAbsent | ErrorCode::TokenLocked, _) => {
+                    let told = std::mem::replace(&mut entry.detail, detail);
+                    before = Some((failure, told));
+                }
+                // What it waited for says more than that the time is over.
+                (ErrorCode::DeadlineExceeded, Some((failure, told))) => {
+                    entry.detail = told;
+                    return Err(failure);
+                }
+                _ => return Err(failure),
             }
             // That another program lets a card go, nobody says.
             let soon = Instant::now().checked_add(SOON).unwrap_or(self.deadline);
-            let _ = tokio::time::timeout_at(soon.min(self.deadline), moved).await;
+            tokio::time::sleep_until(soon.min(self.deadline)).await;
+            if Instant::now() >= self.deadline
+                && let Some((failure, told)) = before
+            {
+                entry.detail = told;
+                return Err(failure);
+            }
         }
     }
 

@@ -111,8 +111,8 @@ impl With<'_> {
     }
 
     /// Checks a signature before it leaves: its length always, RSA in full, since that is cheap
-    /// and a faulty one gives the key away (Boneh, DeMillo, Lipton), and in full what a card made, in
-    /// whose slot another program can put another key while it stays in its reader.
+    /// and a faulty one gives the key away (Boneh, DeMillo, Lipton), and in full what a
+    /// token made that does not show its keys: another program can put one in the place of another.
     fn check_signature(
         &self,
         token: &Token,
@@ -128,7 +128,7 @@ impl With<'_> {
             other => other.rsa_bits().ok_or(())? as usize / 8,
         };
         let whole = signature.len() == length;
-        let in_full = key.key_type.rsa_bits().is_some() || token.kind() == "piv";
+        let in_full = key.key_type.rsa_bits().is_some() || token.hides_keys();
         let right = !in_full
             || version.public.as_ref().is_some_and(|public| {
                 self.agent

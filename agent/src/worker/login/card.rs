@@ -6,7 +6,7 @@ use keyward_protocol::{ErrorCode, Failure};
 
 use crate::monitor::Client as Monitor;
 use crate::worker::link::Lost;
-use crate::worker::marker::{Marker, Source};
+use crate::worker::marker::{Marker, MarkerFile, Source};
 use crate::worker::{State, Token, failure_of};
 
 impl Token {
@@ -17,6 +17,29 @@ impl Token {
         let about_puk = matches!(work, Work::ChangePuk(_) | Work::UnblockPin(_));
         // What was known of tries at the PIN is over: it is another one now.
         let new_pin = matches!(work, Work::UnblockPin(_) | Work::Reset);
+        let serial = self.report().map(|report| report.identity.serial);
+        let markers = serial
+            .filter(|_| new_pin)
+            .map(|serial| (self.markers(&serial), serial));
+        let before = match &markers {
+            Some((markers, serial)) => self.doubt_pin(markers, serial)?,
+            None => None,
+        };
+        // Whether anything was done: where that is not known, the marker stays.
+        let undone = |error: &BackendError| {
+            !matches!(
+                error,
+                BackendError::Interrupted(_) | BackendError::DeviceFailed(_)
+            )
+        };
+        let restore = || {
+            let restored = markers
+                .as_ref()
+                .map(|(markers, _)| markers.restore(before.as_ref()));
+            if let Some(Err(error)) = restored {
+                tracing::warn!(token = self.name(), %error, "what is known of its PIN can't be noted");
+            }
+        };
         match link.ask(&work).await {
             Ok(Outcome::Token(report)) => {
                 let serial = report.identity.serial.clone();
@@ -32,15 +55,41 @@ impl Token {
                 }
                 forgotten
             }
-            Ok(Outcome::Failed(error)) if about_puk => Err(self.of_puk(error)),
-            Ok(Outcome::Failed(error)) => Err(failure_of(self.name(), error)),
-            Err(Lost::NotSent) => Err(Failure::new(
-                ErrorCode::TokenAbsent,
-                format!("token {} has no worker now; nothing was done", self.name()),
-            )
-            .hint("keyward status")),
+            Ok(Outcome::Failed(error)) => {
+                if undone(&error) {
+                    restore();
+                }
+                match about_puk {
+                    true => Err(self.of_puk(error)),
+                    false => Err(failure_of(self.name(), error)),
+                }
+            }
+            Err(Lost::NotSent) => {
+                restore();
+                Err(Failure::new(
+                    ErrorCode::TokenAbsent,
+                    format!("token {} has no worker now; nothing was done", self.name()),
+                )
+                .hint("keyward status"))
+            }
             _ => Err(self.died()),
         }
+    }
+
+    /// Notes, before the card gets another PIN, that nobody may know which one it has; gives what was
+    /// noted before.
+    fn doubt_pin(&self, markers: &MarkerFile, serial: &str) -> Result<Option<Marker>, Failure> {
+        let noted = markers.read().and_then(|before| {
+            markers.write(&Marker::of_try(serial, Source::Person, before.as_ref()))?;
+            Ok(before)
+        });
+        noted.map_err(|error| {
+            let words = format!(
+                "what is known of the PIN of token {} can't be noted, and nothing was done: {error}",
+                self.name()
+            );
+            Failure::new(ErrorCode::Internal, words).hint("make room on the disk")
+        })
     }
 
     /// The card has another PIN now than anybody kept: nobody sends the old one.

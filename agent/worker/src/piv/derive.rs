@@ -4,7 +4,7 @@ use keyward_backend::message::Derive;
 use keyward_backend::{BackendError, Result};
 use keyward_protocol::{Purpose, SecretBytes};
 
-use super::session::{Input, Outcome, Session, full_width, is_for};
+use super::session::{Input, Session, full_width, is_for};
 use crate::point::is_on_curve;
 
 impl Session<'_> {
@@ -16,7 +16,7 @@ impl Session<'_> {
         }
         let point =
             (derive.peer.to_sec1()).ok_or_else(|| invalid("the peer's key is no EC key"))?;
-        let (output, key) = self.use_key(derive.id, Outcome::ShowsNoKey, |key| {
+        let (output, key) = self.use_key(derive.id, |key| {
             is_for(key, &[Purpose::Agree, Purpose::Encrypt], "agree")?;
             if key.key_type.coordinate_length().is_none() {
                 return Err(BackendError::MechanismInvalid(format!(

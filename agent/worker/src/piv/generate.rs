@@ -84,8 +84,8 @@ impl Session<'_> {
             return match is_free(&cache.content(card, slot)?) {
                 true => Ok(slot),
                 false => Err(BackendError::PlaceTaken(format!(
-                    "slot {slot} of the card has a key, which keyward does not overwrite; `ykman piv keys delete \
-                     {slot}` frees it for good (from firmware 5.7 on)"
+                    "slot {slot} of the card has a key, which keyward does not overwrite; where it is not in \
+                     the list, `keyward key adopt` uses it"
                 ))
                 .into()),
             };
@@ -95,8 +95,8 @@ impl Session<'_> {
             if !version.has_metadata() && cache.content(card, slot)? == Content::Empty {
                 return Err(BackendError::Invalid(format!(
                     "this card does not say which slots are empty: keys that another program has imported \
-                     without a certificate can't be seen before firmware 5.3; choose the slot yourself, as \
-                     in --slot {slot}"
+                     without a certificate can't be seen before firmware 5.3; choose the slot yourself: \
+                     `keyward key create … --slot {slot}`"
                 ))
                 .into());
             }

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use keyward_backend::{BackendError, KeyReport, VersionId};
 use keyward_protocol::piv::{PinPolicy, PivLocator, TouchPolicy};
 use keyward_protocol::{CoseKey, KeyType, Purpose, Thumbprint};
+use zeroize::Zeroizing;
 
 use super::apdu::Command;
 use super::card::{Card, instruction as ins};
@@ -15,6 +17,9 @@ use super::metadata::{MetadataError, SlotMetadata, pin_policy, touch_policy};
 use super::note::{Note, Origin};
 use super::slot::Slot;
 use super::status::Status;
+
+/// For how long it is believed what is in a slot, while the card stays where it is.
+const BELIEVED: Duration = Duration::from_millis(500);
 
 /// A key in its slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,12 +61,15 @@ pub(super) struct Place {
 #[derive(Debug, Default)]
 pub(super) struct Cache {
     contents: HashMap<Slot, Content>,
+    /// What the card said of a slot, where it says it, and when.
+    answers: HashMap<Slot, (Zeroizing<Vec<u8>>, Instant)>,
     notes: HashMap<Slot, Option<Note>>,
 }
 
 impl Cache {
     pub(super) fn clear(&mut self) {
         self.contents.clear();
+        self.answers.clear();
         self.notes.clear();
     }
 
@@ -75,13 +83,28 @@ impl Cache {
         same.then(|| key.clone())
     }
 
-    /// Has the key in a slot be looked at once more.
-    pub(super) fn doubt(&mut self, slot: Slot) {
-        self.contents.remove(&slot);
+    /// Asks the card once more what is in a slot, where it says it and was not asked just now: another
+    /// program can put a key there while the card stays where it is.
+    pub(super) fn doubt(&mut self, card: &mut Card<'_>, slot: Slot) -> Result<(), Failure> {
+        let Some((before, asked)) = self.answers.get_mut(&slot) else {
+            return Ok(());
+        };
+        if asked.elapsed() < BELIEVED {
+            return Ok(());
+        }
+        match card.slot_metadata(slot)? {
+            Some(now) if now == *before => *asked = Instant::now(),
+            _ => {
+                self.answers.remove(&slot);
+                self.contents.remove(&slot);
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn forget(&mut self, slot: Slot) {
         self.contents.remove(&slot);
+        self.answers.remove(&slot);
         self.notes.remove(&slot);
     }
 
@@ -125,7 +148,18 @@ impl Cache {
             return Ok(content.clone());
         }
         let note = self.note(card, slot)?;
-        let content = card.content(slot, note)?;
+        let shows = card.version.is_some_and(|version| version.has_metadata());
+        let content = match shows {
+            true => match card.slot_metadata(slot)? {
+                Some(answer) => {
+                    let content = from_metadata(slot, &answer, note)?;
+                    self.answers.insert(slot, (answer, Instant::now()));
+                    content
+                }
+                None => Content::Empty,
+            },
+            false => card.content_without_metadata(slot, note)?,
+        };
         self.contents.insert(slot, content.clone());
         Ok(content)
     }
@@ -200,22 +234,14 @@ impl Key {
 }
 
 impl Card<'_> {
-    /// What is in a slot, asked of the card now.
-    fn content(&mut self, slot: Slot, note: Option<Note>) -> Result<Content, Failure> {
-        if self.version.is_some_and(|version| version.has_metadata()) {
-            let answer = self.send(&Command::new(ins::GET_METADATA, 0, slot.reference()))?;
-            return match answer.status {
-                Status::SUCCESS => match SlotMetadata::parse(&answer.data) {
-                    Ok(metadata) => Ok(from_metadata(slot, metadata, note)),
-                    // Of a kind or a policy that is not known yet; the other slots are of use.
-                    Err(MetadataError::Value(_)) => Ok(Content::Foreign),
-                    Err(error) => Err(error.into()),
-                },
-                Status::REFERENCE_NOT_FOUND | Status::NOT_FOUND => Ok(Content::Empty),
-                status => Err(status.error("show what is in a slot").into()),
-            };
+    /// What a card says of a slot, if something is in it.
+    fn slot_metadata(&mut self, slot: Slot) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+        let answer = self.send(&Command::new(ins::GET_METADATA, 0, slot.reference()))?;
+        match answer.status {
+            Status::SUCCESS => Ok(Some(answer.data)),
+            Status::REFERENCE_NOT_FOUND | Status::NOT_FOUND => Ok(None),
+            status => Err(status.error("show what is in a slot").into()),
         }
-        self.content_without_metadata(slot, note)
     }
 
     /// A card that does not tell what is in a slot: it attests what it made, and what was put into it
@@ -262,7 +288,7 @@ impl Card<'_> {
     pub(super) fn attestation(
         &mut self,
         slot: Slot,
-    ) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, Failure> {
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
         if !self.version.is_some_and(|version| version.attests()) {
             return Ok(None);
         }
@@ -280,12 +306,18 @@ impl Card<'_> {
     }
 }
 
-fn from_metadata(slot: Slot, metadata: SlotMetadata, note: Option<Note>) -> Content {
+fn from_metadata(slot: Slot, answer: &[u8], note: Option<Note>) -> Result<Content, Failure> {
+    let metadata = match SlotMetadata::parse(answer) {
+        Ok(metadata) => metadata,
+        // Of a kind or a policy that is not known yet; the other slots are of use.
+        Err(MetadataError::Value(_)) => return Ok(Content::Foreign),
+        Err(error) => return Err(error.into()),
+    };
     let policies = Some((metadata.pin_policy, metadata.touch_policy));
-    match metadata.public {
+    Ok(match metadata.public {
         Some(public) => known(slot, public, note, policies, Some(metadata.generated)),
         None => Content::Foreign,
-    }
+    })
 }
 
 fn known(

@@ -243,14 +243,25 @@ impl Piv {
             return Ok(None);
         };
         // Behind a change that was interrupted, either may be in force.
+        let mut missed = None;
         for tag in [IN_FORCE, NEXT] {
-            if let Ok(key) = key_in(&object, tag)
-                && card.prove(cipher, &key)?
-            {
-                return Ok(Some(key));
+            let Ok(key) = key_in(&object, tag) else {
+                continue;
+            };
+            match card.prove(cipher, &key) {
+                Ok(true) => return Ok(Some(key)),
+                Ok(false) => {}
+                // A wrong key and a touch that did not come have the same answer.
+                Err(Failure::Answer(BackendError::TouchMissed)) => {
+                    missed = Some(BackendError::TouchMissed);
+                }
+                Err(failure) => return Err(failure),
             }
         }
-        Ok(None)
+        match missed {
+            Some(missed) => Err(missed.into()),
+            None => Ok(None),
+        }
     }
 
     /// Puts a new random management key into the place of the old one, which is proven, and under the

@@ -113,7 +113,7 @@ impl Keeper {
     fn decide(&self, pin: &SecretBytes, left: Option<u8>) {
         let mut held = self.lock();
         if let Some((doubtful, before)) = held.doubtful.take_if(|(doubtful, _)| doubtful == pin)
-            && left.zip(before).is_none_or(|(now, then)| now < then)
+            && left.zip(before).is_some_and(|(now, then)| now < then)
         {
             held.refused = Some((doubtful, left));
         }
@@ -197,6 +197,15 @@ pub(super) fn check_new(pin: &SecretBytes) -> Result<()> {
     }
 }
 
+fn pin_tries(left: Option<u8>) -> PinTries {
+    match left {
+        Some(0) => PinTries::Blocked,
+        Some(1) => PinTries::Final,
+        Some(_) => PinTries::Several,
+        None => PinTries::Unknown,
+    }
+}
+
 impl Card<'_> {
     /// What the card says about PIN or PUK; `None` from one that does not say it.
     pub(super) fn pin_metadata(
@@ -216,16 +225,15 @@ impl Card<'_> {
 
     /// What the card says about tries at its PIN.
     pub(super) fn pin_tries(&mut self) -> std::result::Result<PinTries, Failure> {
-        let left = match self.pin_metadata(PIN)? {
-            Some(metadata) => Some(metadata.left),
-            None => self.tries()?,
-        };
-        Ok(match left {
-            Some(0) => PinTries::Blocked,
-            Some(1) => PinTries::Final,
-            Some(_) => PinTries::Several,
-            None => PinTries::Unknown,
-        })
+        Ok(pin_tries(self.pin_left()?))
+    }
+
+    /// How many tries at the PIN are left; `None` where it does not say it, since the PIN is verified.
+    fn pin_left(&mut self) -> std::result::Result<Option<u8>, Failure> {
+        match self.pin_metadata(PIN)? {
+            Some(metadata) => Ok(Some(metadata.left)),
+            None => self.tries(),
+        }
     }
 
     /// CHANGE REFERENCE DATA or RESET RETRY COUNTER: both prove one secret and set another.
@@ -276,8 +284,8 @@ impl Piv {
         pin: &SecretBytes,
     ) -> std::result::Result<(), Failure> {
         let left = self.check_try(card, pin)?;
-        // A card that goes away now may have counted it: that is not to be taken for an absent one.
-        card.progress = Progress::Key;
+        // Where the card goes away before it answers, the tries that it has then tell whether it was
+        // refused.
         let sent = self.send_pin(card, pin);
         match &sent {
             Ok(()) => self.pins.keep(pin),
@@ -293,7 +301,8 @@ impl Piv {
         card: &mut Card<'_>,
         pin: &SecretBytes,
     ) -> std::result::Result<Option<u8>, Failure> {
-        match card.pin_tries()? {
+        let shown = card.pin_left()?;
+        match pin_tries(shown) {
             PinTries::Blocked => return Err(BackendError::PinBlocked.into()),
             // The agent was told of another number, and has not asked anybody whether to spend this.
             PinTries::Final if !self.pins.was_told_of_the_last() => {
@@ -301,7 +310,7 @@ impl Piv {
             }
             _ => {}
         }
-        let left = card.tries()?;
+        let left = shown;
         self.pins.decide(pin, left);
         match self.pins.was_refused(pin, left) {
             true => Err(BackendError::PinIncorrect.into()),

@@ -14,7 +14,6 @@ use super::Piv;
 use super::apdu::Command;
 use super::card::{Card, instruction as ins};
 use super::failure::{Failure, Progress, malformed};
-use super::identity::Version;
 use super::key::{Cache, Key, Place};
 use super::metadata::algorithm;
 use super::slot::Slot;
@@ -44,16 +43,12 @@ impl<'a> Session<'a> {
     pub(super) fn use_key(
         &self,
         id: VersionId,
-        result: Outcome,
         plan: impl Fn(&Key) -> Result<Input>,
     ) -> Result<(Zeroizing<Vec<u8>>, std::sync::Arc<Key>)> {
         let piv = self.piv;
         let (output, key) = piv.with_card(|card, cache| {
-            if let Some(place) = &self.place
-                && result == Outcome::ShowsNoKey
-                && card.version.is_some_and(Version::has_metadata)
-            {
-                cache.doubt(place.slot);
+            if let Some(place) = &self.place {
+                cache.doubt(card, place.slot)?;
             }
             let key = cache.key(card, id, self.place.as_ref())?;
             let input = plan(&key)?;
@@ -76,17 +71,6 @@ impl<'a> Session<'a> {
     ) -> std::result::Result<std::sync::Arc<Key>, Failure> {
         cache.key(card, id, self.place.as_ref())
     }
-}
-
-/// What the outcome of a use tells of the key that was used. Another program can put a key into a slot
-/// while the card stays where it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// The agent checks a signature by the public key of the registry, and nothing that was encrypted
-    /// to that opens with another.
-    ShowsKey,
-    /// Nobody sees of a shared secret whose it is: the card is asked which key it has, where it says it.
-    ShowsNoKey,
 }
 
 /// What a private key works on: a challenge, or a point to agree with (SP 800-73-4 Part 2 Table 7).

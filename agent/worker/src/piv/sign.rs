@@ -7,7 +7,7 @@ use keyward_protocol::{Algorithm, CoseKey, KeyType, Purpose};
 
 use super::failure::malformed;
 use super::key::Key;
-use super::session::{Input, Outcome, Session, full_width, is_for};
+use super::session::{Input, Session, full_width, is_for};
 use super::signature::ecdsa;
 use crate::digest::digest;
 use crate::emsa;
@@ -18,7 +18,7 @@ impl Session<'_> {
             (Algorithm::Ed25519, SignInput::Message(message)) => message.clone(),
             _ => digest(sign)?,
         };
-        let (output, key) = self.use_key(sign.id, Outcome::ShowsKey, |key| {
+        let (output, key) = self.use_key(sign.id, |key| {
             is_for(key, &[Purpose::Sign], "sign")?;
             encode(sign.algorithm, key, &bytes).map(Input::Challenge)
         })?;

@@ -286,7 +286,9 @@ impl Piv {
         };
         // It is the same card for as long as it stays there.
         let asked = hold.hint.as_ref().filter(|(last, _)| last == reader);
-        let (mut reader, mut has_stayed) = (reader.clone(), asked.is_some());
+        // One that was unplugged takes its reader with it, which counts from its beginning again.
+        let (mut reader, mut has_stayed) =
+            (reader.clone(), asked.is_some() && self.seen.is_at(reader));
         let mut card = match select(context, &mut reader, &mut has_stayed, transaction, asked) {
             Ok(Some(card)) => card,
             Ok(None) => return None,
@@ -375,7 +377,7 @@ fn select<'t>(
     transaction: Transaction<'t>,
     asked: Option<&(Reader, Asked)>,
 ) -> std::result::Result<Option<Card<'t>>, Failure> {
-    let Some((_, asked)) = asked else {
+    let Some((_, asked)) = asked.filter(|_| *has_stayed) else {
         return Card::select(transaction, None);
     };
     let transaction = match Card::selected(transaction, asked)? {

@@ -6,7 +6,7 @@ use keyward_protocol::{Algorithm, CoseKey, Purpose, SecretBytes};
 use sha1::Sha1;
 use sha2::Sha256;
 
-use super::session::{Input, Outcome, Session, is_for};
+use super::session::{Input, Session, is_for};
 use crate::oaep;
 
 impl Session<'_> {
@@ -20,7 +20,7 @@ impl Session<'_> {
                 )));
             }
         };
-        let (output, key) = self.use_key(unwrap.id, Outcome::ShowsKey, |key| {
+        let (output, key) = self.use_key(unwrap.id, |key| {
             is_for(key, &[Purpose::Unwrap, Purpose::Encrypt], "unwrap")?;
             match &key.public {
                 CoseKey::Rsa { n, .. } => {

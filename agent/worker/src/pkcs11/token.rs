@@ -70,6 +70,7 @@ impl Token {
             protections: self.protections.clone(),
             lockout_seconds: None,
             warnings: Vec::new(),
+            hides_keys: false,
         })
     }
 

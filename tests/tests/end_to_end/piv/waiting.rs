@@ -142,6 +142,10 @@ fn a_command_that_waits_goes_on_when_another_program_lets_the_card_go() {
     assert_eq!(failure.code, ErrorCode::TokenAbsent, "{failure}");
     let mut child = signing(&daemon, "60");
     wait_until_asked(&daemon, &mut child);
+    // Whoever does not wait is served behind it, and has given up: so has its first attempt.
+    let failure = refused(sign_once(&daemon, "k"));
+    assert_eq!(failure.code, ErrorCode::TokenAbsent, "{failure}");
+    assert!(child.try_wait().expect("a child").is_none());
     other.disconnect().expect("it was connected");
     let output = child.wait_with_output().expect("its output");
     let stderr = String::from_utf8_lossy(&output.stderr);
