@@ -283,6 +283,7 @@ fn packets() -> Vec<(String, Vec<u8>)> {
         Outcome::Failed(BackendError::UnwrapFailed),
         Outcome::Failed(BackendError::TokenAbsent("x".into())),
         Outcome::Done,
+        Outcome::Overwritten,
         Outcome::Token(report),
         Outcome::Key(Some(key)),
         Outcome::Key(None),
