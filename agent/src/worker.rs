@@ -303,8 +303,7 @@ impl Token {
 
     /// Whether another program can put a key in the place of another, and nobody sees it.
     pub(crate) fn hides_keys(&self) -> bool {
-        let report = self.report.borrow();
-        report.as_ref().is_some_and(|report| report.hides_keys)
+        (self.report.borrow().as_ref()).is_some_and(|report| report.hides_keys)
     }
 
     /// How many requests wait or are under way.

@@ -203,6 +203,29 @@ pub fn public_der(public: &Path) -> Result<Vec<u8>, Error> {
         .args(["-outform", "DER"]))
 }
 
+/// Has an authority of the test's own issue `certificate.pem` for the key of `public.pem`, both in the folder.
+///
+/// # Panics
+/// If openssl refuses.
+#[track_caller]
+pub fn issue(folder: &Path) {
+    let openssl = |name: &str, arguments: &str| {
+        let mut command = command(name);
+        command.args(arguments.split(' ')).current_dir(folder);
+        run(&mut command).expect("openssl does it");
+    };
+    openssl(
+        "req",
+        "-new -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9 -subj /CN=authority \
+         -keyout authority.key -out authority.pem",
+    );
+    openssl(
+        "x509",
+        "-new -days 9 -CA authority.pem -CAkey authority.key -subj /CN=holder -force_pubkey public.pem \
+         -out certificate.pem",
+    );
+}
+
 /// An `openssl` command to be completed and given to [`run`].
 #[must_use]
 pub fn command(name: &str) -> Command {

@@ -53,7 +53,7 @@ fn a_card_without_extensions_is_used_with_the_key_that_its_certificate_is_of() {
         &token,
         &["-a", "generate", "-s", "9a", "-A", "ECCP256", "-o", public],
     );
-    issue(token.rig().folder());
+    keyward_tests::openssl::issue(token.rig().folder());
     yubico(
         &token,
         &["-a", "import-certificate", "-s", "9a", "-i", certificate],
@@ -80,25 +80,4 @@ fn a_card_without_extensions_is_used_with_the_key_that_its_certificate_is_of() {
         rig.sign(&key).unwrap();
     }
     rig.assert_sound();
-}
-
-/// Has an authority of the test's own issue a certificate for the key of `public.pem`.
-fn issue(folder: &std::path::Path) {
-    let openssl = |arguments: &str| {
-        let done = std::process::Command::new("openssl")
-            .args(arguments.split(' '))
-            .current_dir(folder)
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&done.stderr);
-        assert!(done.status.success(), "{said}");
-    };
-    openssl(
-        "req -new -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9 -subj /CN=authority \
-         -keyout authority.key -out authority.pem",
-    );
-    openssl(
-        "x509 -new -days 9 -CA authority.pem -CAkey authority.key -subj /CN=holder \
-         -force_pubkey public.pem -out certificate.pem",
-    );
 }

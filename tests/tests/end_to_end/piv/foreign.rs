@@ -36,35 +36,9 @@ fn made_by_another(daemon: &Daemon, slot: &str) {
     let (public, certificate) = (path("public.pem"), path("certificate.pem"));
     let generate = ["-a", "generate", "-s", slot, "-A", "ECCP256", "-o", &public];
     yubico(card, &generate);
-    issue(daemon.dir());
+    openssl::issue(daemon.dir());
     let import = ["-a", "import-certificate", "-s", slot, "-i", &certificate];
     yubico(card, &import);
-}
-
-/// Has an authority of the test's own issue a certificate for the key of `public.pem`.
-#[track_caller]
-fn issue(folder: &Path) {
-    let openssl = |arguments: &str| {
-        let mut openssl = std::process::Command::new("openssl");
-        let done = openssl
-            .args(arguments.split(' '))
-            .current_dir(folder)
-            .output();
-        let done = done.expect("openssl");
-        assert!(
-            done.status.success(),
-            "{}",
-            String::from_utf8_lossy(&done.stderr)
-        );
-    };
-    openssl(
-        "req -new -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9 -subj /CN=authority \
-         -keyout authority.key -out authority.pem",
-    );
-    openssl(
-        "x509 -new -days 9 -CA authority.pem -CAkey authority.key -subj /CN=holder \
-         -force_pubkey public.pem -out certificate.pem",
-    );
 }
 
 fn slots(card: &CardToken) -> Vec<u8> {
