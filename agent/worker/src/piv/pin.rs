@@ -301,8 +301,8 @@ impl Piv {
         card: &mut Card<'_>,
         pin: &SecretBytes,
     ) -> std::result::Result<Option<u8>, Failure> {
-        let shown = card.pin_left()?;
-        match pin_tries(shown) {
+        let left = card.pin_left()?;
+        match pin_tries(left) {
             PinTries::Blocked => return Err(BackendError::PinBlocked.into()),
             // The agent was told of another number, and has not asked anybody whether to spend this.
             PinTries::Final if !self.pins.was_told_of_the_last() => {
@@ -310,7 +310,6 @@ impl Piv {
             }
             _ => {}
         }
-        let left = shown;
         self.pins.decide(pin, left);
         match self.pins.was_refused(pin, left) {
             true => Err(BackendError::PinIncorrect.into()),

@@ -23,7 +23,7 @@ impl Piv {
             self.check_puk(card, change.last_try)?;
             let (old, new) = (&change.old, &change.new);
             let changed = card.change_reference(ins::CHANGE_REFERENCE_DATA, PUK, old, new);
-            self.count_puk(card);
+            self.count_puk(card, changed.is_ok());
             changed?;
             self.report(card)
         })
@@ -36,7 +36,7 @@ impl Piv {
             self.check_puk(card, unblock.last_try)?;
             let (puk, new) = (&unblock.puk, &unblock.new);
             let changed = card.change_reference(ins::RESET_RETRY_COUNTER, PIN, puk, new);
-            self.count_puk(card);
+            self.count_puk(card, changed.is_ok());
             changed?;
             // What was kept is the PIN of before.
             self.pins.forget_all();
@@ -68,9 +68,11 @@ impl Piv {
         }
     }
 
-    /// Keeps what the card said of the PUK, if it was refused.
-    fn count_puk(&self, card: &Card<'_>) {
-        self.pins.keep_puk_tries(card.refused_with);
+    /// Keeps what the card said of the PUK, if it was refused. An answer that was lost says nothing.
+    fn count_puk(&self, card: &Card<'_>, was_right: bool) {
+        if was_right || card.refused_with.is_some() {
+            self.pins.keep_puk_tries(card.refused_with);
+        }
     }
 
     /// Brings the card back to how it left the factory. It does that only with PIN and PUK blocked, so
